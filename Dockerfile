@@ -1,0 +1,36 @@
+# One file of JavaScript and the Deno binary, nothing else: no shell, no package manager, no root.
+
+FROM denoland/deno:debian-2.9.6 AS build
+WORKDIR /build
+COPY deno.json deno.lock ./
+RUN deno install --frozen
+COPY src ./src
+RUN deno task bundle && mkdir -p empty/etc empty/data
+
+FROM denoland/deno:bin-2.9.6 AS deno
+
+FROM gcr.io/distroless/cc-debian12:nonroot
+COPY --from=deno /deno /usr/local/bin/deno
+COPY --from=build /build/dist/promptmq.js /app/promptmq.js
+COPY --from=build --chown=nonroot:nonroot /build/empty/etc /etc/promptmq
+COPY --from=build --chown=nonroot:nonroot /build/empty/data /data
+
+# ./promptmq.yaml and $HOME/.promptmq.yaml are where the configuration is looked for; both are in /etc/promptmq.
+WORKDIR /etc/promptmq
+ENV HOME=/etc/promptmq DENO_DIR=/data/.deno DENO_NO_UPDATE_CHECK=1
+VOLUME ["/etc/promptmq", "/data"]
+
+# MQTT, MQTT over WebSocket, metrics and health.
+EXPOSE 1883 8080 9090
+
+HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --start-interval=1s --retries=3 \
+  CMD ["/usr/local/bin/deno", "eval", "const r = await fetch('http://127.0.0.1:9090/health/ready'); Deno.exit(r.ok ? 0 : 1)"]
+
+# The binary itself is process 1, so SIGTERM reaches the broker. It may use the network, read its configuration, write
+# its data, and see no environment but its own.
+ENTRYPOINT ["/usr/local/bin/deno", "run", "--no-prompt", "--no-remote", "--no-config", \
+  "--unstable-net", "--unstable-no-legacy-abort", \
+  "--allow-net", "--allow-read=/etc/promptmq,/data", "--allow-write=/data", \
+  "--allow-env=PROMPTMQ_*,HOME,PWD", "--ignore-env", "--allow-sys=hostname,uid", \
+  "/app/promptmq.js"]
+CMD ["server"]
