@@ -1,0 +1,149 @@
+/**
+ * The HTTP server for operators and their machines: metrics and health.
+ *
+ * | path            | answer                                                              |
+ * |-----------------|---------------------------------------------------------------------|
+ * | `metrics.path`  | 200, text exposition                                                |
+ * | `/health`       | 200 while the process answers                                       |
+ * | `/health/live`  | the same, for orchestrators that want the pair                      |
+ * | `/health/ready` | 200 when clients may come, otherwise 503 with the reason as body    |
+ *
+ * GET and HEAD only; another method is 405, another path 404. A health path wins over an equal `metrics.path`.
+ *
+ * It carries no MQTT and reads the broker through two services of the lowest floor, so it can be up before
+ * recovery begins and stay up until the last connection is drained. A request never enters an Effect: each answer
+ * is computed synchronously from numbers in memory.
+ */
+import * as Context from "effect/Context";
+import * as Effect from "effect/Effect";
+import * as Layer from "effect/Layer";
+import * as Queue from "effect/Queue";
+import { Metrics } from "../metrics/metrics.ts";
+import { EXPOSITION_CONTENT_TYPE } from "../metrics/prometheus.ts";
+import { Readiness } from "../metrics/readiness.ts";
+import { adminListenError } from "./errors.ts";
+
+/** Where the server listens and what it calls the exposition. */
+export interface AdminHttpOptions {
+  /** A name or address of this host, such as `0.0.0.0`. */
+  readonly hostname: string;
+  /** 0 takes a free port. */
+  readonly port: number;
+  /** Path of the exposition, starting with `/`. */
+  readonly path: string;
+}
+
+/** Time open requests get to finish when the server closes. */
+const SHUTDOWN_GRACE = "500 millis";
+
+/** Failed requests that wait to be logged; more at once are answered 500 without a log line of their own. */
+const FAULTS_MAX = 16;
+
+/** The running admin HTTP server. */
+export class AdminHttpServer extends Context.Service<AdminHttpServer, {
+  readonly hostname: string;
+  /** The port really listened on. */
+  readonly port: number;
+}>()("promptmq/admin/AdminHttpServer") {
+  /**
+   * Listens from construction until the scope closes.
+   *
+   * Fails with `AdminListenError` when the address cannot be listened on.
+   */
+  static readonly layer = (options: AdminHttpOptions) =>
+    Layer.effect(
+      AdminHttpServer,
+      Effect.gen(function* () {
+        const metrics = yield* Metrics;
+        const readiness = yield* Readiness;
+        const faults = yield* Queue.dropping<unknown>(FAULTS_MAX);
+        yield* Queue.take(faults).pipe(
+          Effect.flatMap((fault) => Effect.logError("Admin request failed", fault)),
+          Effect.forever,
+          Effect.forkScoped,
+        );
+        const answer = makeAnswer(options.path, metrics, readiness);
+        const { server } = yield* Effect.acquireRelease(open(options, answer, faults), close);
+        return AdminHttpServer.of({ hostname: server.addr.hostname, port: server.addr.port });
+      }),
+    );
+}
+
+type Answer = (request: Request) => Response;
+
+interface Listening {
+  readonly server: Deno.HttpServer<Deno.NetAddr>;
+  readonly abort: AbortController;
+}
+
+const open = (options: AdminHttpOptions, answer: Answer, faults: Queue.Queue<unknown>) =>
+  Effect.try({
+    try: (): Listening => {
+      const abort = new AbortController();
+      const server = Deno.serve({
+        hostname: options.hostname,
+        port: options.port,
+        signal: abort.signal,
+        onListen: () => {},
+        onError: (fault) => {
+          Queue.offerUnsafe(faults, fault);
+          return plainText("internal error\n", 500);
+        },
+      }, answer);
+      return { server, abort };
+    },
+    catch: (cause) => adminListenError(options.hostname, options.port, cause),
+  });
+
+/** Lets open requests finish, then cuts the ones that do not. Aborting a server already down is an error. */
+const close = ({ server, abort }: Listening) =>
+  Effect.promise(() => server.shutdown()).pipe(
+    Effect.timeoutOrElse({
+      duration: SHUTDOWN_GRACE,
+      orElse: () => Effect.sync(() => abort.abort()),
+    }),
+    Effect.andThen(Effect.promise(() => server.finished)),
+  );
+
+function makeAnswer(
+  metricsPath: string,
+  metrics: Context.Service.Shape<typeof Metrics>,
+  readiness: Context.Service.Shape<typeof Readiness>,
+): Answer {
+  const live = () => plainText("ok\n", 200);
+  const ready = () => {
+    const reason = readiness.reason();
+    return reason === undefined ? plainText("ready\n", 200) : plainText(`${reason}\n`, 503);
+  };
+  const routes = new Map<string, () => Response>([
+    [metricsPath, () => plainText(metrics.render(), 200, EXPOSITION_CONTENT_TYPE)],
+    ["/health", live],
+    ["/health/live", live],
+    ["/health/ready", ready],
+  ]);
+  return (request) => {
+    const route = routes.get(new URL(request.url).pathname);
+    if (route === undefined) return plainText("not found\n", 404);
+    if (request.method === "GET") return route();
+    if (request.method === "HEAD") return withoutBody(route());
+    const refusal = plainText("method not allowed\n", 405);
+    refusal.headers.set("allow", "GET, HEAD");
+    return refusal;
+  };
+}
+
+function plainText(body: string, status: number, contentType = "text/plain; charset=utf-8"): Response {
+  const bytes = new TextEncoder().encode(body);
+  return new Response(bytes, {
+    status,
+    headers: {
+      "content-type": contentType,
+      "content-length": String(bytes.byteLength),
+      "cache-control": "no-store",
+    },
+  });
+}
+
+function withoutBody(response: Response): Response {
+  return new Response(null, { status: response.status, headers: response.headers });
+}
