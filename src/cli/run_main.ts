@@ -1,0 +1,51 @@
+/**
+ * Runs the one main effect of a process to its end and turns the outcome into an exit code.
+ *
+ * First SIGINT or SIGTERM: the effect is interrupted, its finalizers run, exit 0. Second one: exit at once, 130 or 143.
+ * Finalizers that take longer than the deadline: exit 70. A failure: the exit code its error carries, else 1.
+ */
+
+import * as Cause from "effect/Cause";
+import type * as Effect from "effect/Effect";
+import * as Exit from "effect/Exit";
+import * as Runtime from "effect/Runtime";
+
+/** How long an orderly stop may take; the owner of the configuration keeps it current. */
+export interface StopDeadline {
+  /** Milliseconds, read when the first signal arrives. */
+  ms: number;
+}
+
+/** Exit code of a stop that took too long: EX_SOFTWARE of sysexits. */
+const OVERDUE_EXIT_CODE = 70;
+
+/**
+ * Runs the effect and ends the process with it. Failures must have been reported by the effect itself.
+ *
+ * Call it once, from the entry module.
+ */
+export function runMain<A, E>(effect: Effect.Effect<A, E>, deadline: StopDeadline): void {
+  const run = Runtime.makeRunMain(({ fiber, teardown }) => {
+    let signals = 0;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const stop = (immediateExitCode: number) => {
+      if (signals++ > 0) Deno.exit(immediateExitCode);
+      timer = setTimeout(() => Deno.exit(OVERDUE_EXIT_CODE), deadline.ms);
+      fiber.interruptUnsafe(fiber.id);
+    };
+    const handlers = STOP_SIGNALS.map(([signal, code]) => [signal, () => stop(code)] as const);
+    for (const [signal, handler] of handlers) Deno.addSignalListener(signal, handler);
+    fiber.addObserver((exit) => {
+      clearTimeout(timer);
+      for (const [signal, handler] of handlers) Deno.removeSignalListener(signal, handler);
+      const isGraceful = signals > 0 && Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause);
+      teardown(exit, (code) => Deno.exit(isGraceful ? 0 : code));
+    });
+  });
+  run(effect, { disableErrorReporting: true });
+}
+
+/** Signals that ask for a stop, with the exit code of an immediate one. Windows knows no SIGTERM. */
+const STOP_SIGNALS: readonly (readonly [Deno.Signal, number])[] = Deno.build.os === "windows"
+  ? [["SIGINT", 130], ["SIGBREAK", 149]]
+  : [["SIGINT", 130], ["SIGTERM", 143]];

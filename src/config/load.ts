@@ -1,0 +1,181 @@
+/**
+ * From flags, environment, file and defaults to one frozen configuration, or to every problem at once.
+ *
+ * Precedence per key: flag > environment > file > default. A value that is overridden is still checked: a wrong line
+ * in a file does not hide behind a flag. Where each value came from is kept for `config show --origin`.
+ */
+
+import * as Effect from "effect/Effect";
+import * as Result from "effect/Result";
+import * as Schema from "effect/Schema";
+import { ConfigInvalid } from "./errors.ts";
+import { quote, readFileSource, type Setting, type SourceReading } from "./file_source.ts";
+import type { IndexedOption, OptionIndex, Section, ValuesOf } from "./option.ts";
+import { type Config, OPTIONS, type SCHEMA } from "./schema.ts";
+
+/** Where the values come from. Asked again at every load, so a reload sees what changed. */
+export interface Sources {
+  /** The file given with `--config`, or undefined to search. */
+  readonly configPath: string | undefined;
+  /** Files tried in order without `--config`; the first that exists is read, none is fine. */
+  readonly searchPaths: readonly string[];
+  /** All environment variables; those that start with `PROMPTMQ_` must be known. */
+  readonly readEnv: () => Readonly<Record<string, string | undefined>>;
+  /** Text by flag name without dashes. Names are trusted: the command line knows the flags of the schema. */
+  readonly flags: ReadonlyMap<string, string>;
+}
+
+/** Where the value of one option came from. */
+export interface Origin {
+  readonly option: IndexedOption;
+  readonly value: unknown;
+  /** Canonical text of the value in force. */
+  readonly text: string;
+  /** `default`, `file:line`, `env NAME` or `flag --name`. */
+  readonly place: string;
+}
+
+/** A configuration and its history. `C` is the type of the configuration. */
+export interface Loaded<C> {
+  readonly config: C;
+  /** One per option, in the order of the schema. */
+  readonly origins: readonly Origin[];
+  /** The file that was read, if any. */
+  readonly filePath: string | undefined;
+}
+
+/** The broker's own configuration as loaded. */
+export type LoadedConfig = Loaded<Config>;
+
+/**
+ * Loads the broker's configuration. Fails with every problem of all sources at once.
+ *
+ * @example
+ * ```ts
+ * import * as Effect from "effect/Effect";
+ * import { load } from "./load.ts";
+ *
+ * const flags = new Map([["max-qos", "1"]]);
+ * const sources = { configPath: undefined, searchPaths: [], readEnv: () => ({}), flags };
+ * const { config } = Effect.runSync(load(sources));
+ * console.assert(config.mqtt.maxQos === 1);
+ * ```
+ */
+export function load(sources: Sources): Effect.Effect<LoadedConfig, ConfigInvalid> {
+  return loadWith<typeof SCHEMA>(OPTIONS, sources);
+}
+
+/** {@link load} for any schema: `S` is the schema the index was built from. */
+export function loadWith<S extends Section>(
+  index: OptionIndex,
+  sources: Sources,
+): Effect.Effect<Loaded<ValuesOf<S>>, ConfigInvalid> {
+  return Effect.suspend(() => {
+    const file = readConfigFile(sources, index);
+    const problems: string[] = [];
+    const values = new Map(index.options.map((option) => [option, decodeDefault(option)]));
+    const readings = [file.reading, readEnvSource(sources.readEnv(), index), readFlagSource(sources.flags, index)];
+    for (const found of readings.flat()) {
+      const decoded = typeof found === "string" ? found : decode(found);
+      if (typeof decoded === "string") problems.push(decoded);
+      else values.set(decoded.option, decoded);
+    }
+    if (problems.length > 0) return Effect.fail(new ConfigInvalid({ problems }));
+    const origins = [...values.values()];
+    return Effect.succeed({ config: buildConfig<S>(origins), origins, filePath: file.path });
+  });
+}
+
+/** The frozen configuration made of these values. `S` is the schema their options belong to. */
+export function buildConfig<S extends Section>(origins: readonly Origin[]): ValuesOf<S> {
+  const root: MutableTree = {};
+  for (const { option, value } of origins) {
+    let section = root;
+    for (const field of option.path.slice(0, -1)) section = (section[field] ??= {}) as MutableTree;
+    section[option.path.at(-1) ?? ""] = value;
+  }
+  return deepFreeze(root) as ValuesOf<S>;
+}
+
+interface MutableTree {
+  [field: string]: unknown;
+}
+
+interface FileReading {
+  readonly reading: SourceReading;
+  readonly path: string | undefined;
+}
+
+function readConfigFile(sources: Sources, index: OptionIndex): FileReading {
+  for (const path of sources.configPath === undefined ? sources.searchPaths : [sources.configPath]) {
+    let text: string;
+    try {
+      text = Deno.readTextFileSync(path);
+    } catch (error) {
+      // A place we only search need not exist, and the permissions of the process may not cover it.
+      const isAbsent = error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotCapable;
+      if (sources.configPath === undefined && isAbsent) continue;
+      const place = sources.configPath === undefined ? "" : " (flag --config)";
+      return { reading: [`cannot read ${quote(path)}${place}: ${describeFailure(error)}`], path };
+    }
+    return { reading: readFileSource(path, text, index), path };
+  }
+  return { reading: [], path: undefined };
+}
+
+function readEnvSource(env: Readonly<Record<string, string | undefined>>, index: OptionIndex): SourceReading {
+  return Object.entries(env).flatMap<Setting | string>(([name, text]) => {
+    if (!name.startsWith("PROMPTMQ_") || text === undefined || KUBERNETES_SERVICE_LINK.test(name)) return [];
+    const option = index.byEnvName(name);
+    if (option !== undefined) return [{ option, text, got: quote(text), place: `env ${name}` }];
+    const nearest = index.nearestEnvName(name);
+    return [`${name}: unknown environment variable${nearest === undefined ? "" : `; did you mean ${nearest}?`}`];
+  });
+}
+
+/**
+ * Kubernetes gives every container such variables for each Service in its namespace; one named `promptmq` must not
+ * keep the broker from starting.
+ */
+const KUBERNETES_SERVICE_LINK =
+  /^PROMPTMQ_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$/;
+
+function readFlagSource(flags: ReadonlyMap<string, string>, index: OptionIndex): SourceReading {
+  return index.options.flatMap((option) => {
+    const text = flags.get(option.flagName);
+    return text === undefined ? [] : [{ option, text, got: quote(text), place: `flag --${option.flagName}` }];
+  });
+}
+
+/** The value, or the line that says why there is none. */
+function decode({ option, text, got, place }: Setting): Origin | string {
+  const shown = option.isSecret ? "a value that is not shown" : got;
+  const result = text === undefined ? undefined : Schema.decodeResult(option.type.codec)(text);
+  if (result === undefined || Result.isFailure(result)) {
+    return `${option.key}: expected ${option.type.expected}, got ${shown} (${place})`;
+  }
+  const canonical = encode(option, result.success);
+  const refusal = option.refused?.[canonical];
+  if (refusal !== undefined) return `${option.key}: ${canonical} is refused, ${refusal} (${place})`;
+  return { option, value: result.success, text: canonical, place };
+}
+
+function decodeDefault(option: IndexedOption): Origin {
+  const value = Schema.decodeSync(option.type.codec)(option.defaultText);
+  return { option, value, text: encode(option, value), place: "default" };
+}
+
+function encode(option: IndexedOption, value: unknown): string {
+  return Schema.encodeSync(option.type.codec)(value);
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value !== "object" || value === null) return value;
+  for (const inner of Object.values(value)) deepFreeze(inner);
+  return Object.freeze(value);
+}
+
+function describeFailure(error: unknown): string {
+  if (error instanceof Deno.errors.NotFound) return "no such file";
+  return error instanceof Error ? error.message.split("\n")[0] ?? error.name : String(error);
+}

@@ -1,0 +1,100 @@
+/**
+ * The schema as text for people: the reference of all options, and the configuration in force.
+ */
+
+import type { Origin } from "./load.ts";
+import type { IndexedOption, OptionIndex } from "./option.ts";
+
+/**
+ * The reference of every option in Markdown, the content of docs/configuration.md.
+ *
+ * Headings, paragraphs and lists in the form that `deno fmt` leaves as it is.
+ */
+export function renderReference(index: OptionIndex): string {
+  const parts = [REFERENCE_INTRODUCTION];
+  let section = "";
+  for (const option of index.options) {
+    const ownSection = option.key.slice(0, option.key.indexOf("."));
+    if (ownSection !== section) {
+      section = ownSection;
+      parts.push(`## ${section}`);
+    }
+    parts.push(renderOption(option));
+  }
+  return `${parts.join("\n\n")}\n`;
+}
+
+/** What `config show` writes in place of the value of a secret option. */
+export const REDACTED = "<redacted>";
+
+/**
+ * The values in force as lines of a configuration file, one `key: value` per option.
+ *
+ * @param options.isOriginShown Adds where each value came from as a comment.
+ */
+export function renderValues(
+  origins: readonly Origin[],
+  options: { readonly isOriginShown: boolean },
+): string {
+  const lines = origins.map(({ option, text }) => `${option.key}: ${option.isSecret ? REDACTED : quoteScalar(text)}`);
+  if (!options.isOriginShown) return `${lines.join("\n")}\n`;
+  const width = Math.max(0, ...lines.map((line) => line.length));
+  return `${lines.map((line, position) => `${line.padEnd(width)} # ${origins[position]?.place}`).join("\n")}\n`;
+}
+
+const REFERENCE_INTRODUCTION = `# Configuration
+
+<!-- Written by \`promptmq config docs\` from the option schema; change the schema, not this file. -->
+
+A value is taken from the first of these that has it: command line flag, environment variable, configuration file,
+default. The file is YAML or JSON: the one given with \`--config\`, or else the first that exists of \`./promptmq.yaml\`,
+\`./.promptmq.yaml\` and \`$HOME/.promptmq.yaml\`. The dots of a key are nesting, so \`mqtt.max-qos\` is written
+
+\`\`\`yaml
+mqtt:
+  max-qos: 1
+\`\`\`
+
+and \`max_qos\` is read as well. Durations are written like \`100ms\`, \`30s\`, \`5m\` or \`2h\`, sizes like \`65536\`, \`64KiB\` or
+\`100MB\`, switches as \`true\` or \`false\`.
+
+Unknown keys and wrong values are errors, all reported at once with exit code 78; \`promptmq config check\` reports them
+without starting the broker, and \`promptmq config show --origin\` tells where each value comes from.
+
+On SIGHUP the sources are read again: _live_ options change at once, _restart_ options are named in a warning and keep
+their value until the broker is started again.`;
+
+function renderOption(option: IndexedOption): string {
+  const flag = `--${option.flagName}${option.type.metavar === undefined ? "" : ` <${option.type.metavar}>`}`;
+  const facts = [
+    `- Default: \`${option.defaultText === "" ? '""' : option.defaultText}\`, takes ${option.type.expected}`,
+    `- Flag \`${flag}\`, environment \`${option.envName}\``,
+    `- Change: ${option.reload}`,
+  ];
+  if (option.aliases !== undefined) {
+    facts.push(`- Also written: ${option.aliases.map((key) => `\`${key}\``).join(", ")}`);
+  }
+  return `### \`${option.key}\`\n\n${wrap(option.doc, "")}\n\n${facts.map((fact) => wrap(fact, "  ")).join("\n")}`;
+}
+
+/** Breaks lines where a Markdown formatter with this width would. */
+function wrap(text: string, indent: string): string {
+  const lines: string[] = [];
+  let line = "";
+  for (const word of text.split(" ")) {
+    if (line !== "" && line.length + 1 + word.length > REFERENCE_WIDTH) {
+      lines.push(line);
+      line = indent + word;
+    } else {
+      line = line === "" ? word : `${line} ${word}`;
+    }
+  }
+  return [...lines, line].join("\n");
+}
+
+const REFERENCE_WIDTH = 120;
+
+/** Plain where YAML reads the text back as it is, quoted otherwise. */
+function quoteScalar(text: string): string {
+  return /^[\w./][\w./:-]*$/.test(text) && !text.endsWith(":") ? text : JSON.stringify(text);
+}

@@ -1,0 +1,134 @@
+/**
+ * The options of the process: its log, its listeners and its life.
+ */
+
+import { option } from "./option.ts";
+import { bindAddress, boolean, durationMs, integer, oneOf, optionalPath, size, urlPath } from "./value_types.ts";
+
+const DAY_MS = 86_400_000;
+const BUFFER_BYTES_MAX = 16 * 2 ** 20;
+
+/** Options of section `log`. */
+export const log = {
+  level: option({
+    key: "log.level",
+    type: oneOf("trace", "debug", "info", "warn", "error", "fatal"),
+    defaultText: "info",
+    reload: "live",
+    flag: "log-level",
+    doc: "Least severe level that is logged.",
+  }),
+  format: option({
+    key: "log.format",
+    type: oneOf("auto", "json", "console"),
+    defaultText: "auto",
+    reload: "restart",
+    flag: "log-format",
+    doc: "Form of the log lines. `auto` is `console` on a terminal and `json` otherwise.",
+  }),
+  file: option({
+    key: "log.file",
+    type: optionalPath(),
+    defaultText: "",
+    reload: "restart",
+    doc: "File to log to, with rotation. Without it the log goes to standard error.",
+  }),
+  maxSizeBytes: option({
+    key: "log.max-size",
+    type: size({ min: 1024 }),
+    defaultText: "100MB",
+    reload: "restart",
+    doc: "Size at which the log file is rotated.",
+  }),
+  maxFiles: option({
+    key: "log.max-files",
+    type: integer({ min: 1, max: 1000 }),
+    defaultText: "5",
+    reload: "restart",
+    doc: "Rotated log files that are kept besides the current one.",
+  }),
+};
+
+/** Options of section `server`. */
+export const server = {
+  bind: option({
+    key: "server.bind",
+    type: bindAddress(),
+    defaultText: "0.0.0.0:1883",
+    reload: "restart",
+    flag: "bind",
+    doc: 'Address of the TCP listener; `""` disables it.',
+  }),
+  wsBind: option({
+    key: "server.ws-bind",
+    type: bindAddress(),
+    defaultText: "0.0.0.0:8080",
+    reload: "restart",
+    flag: "ws-bind",
+    doc: 'Address of the WebSocket listener; `""` disables it.',
+  }),
+  wsPath: option({
+    key: "server.ws-path",
+    type: urlPath(),
+    defaultText: "/mqtt",
+    reload: "restart",
+    doc: "URL path of the WebSocket listener. `/` is accepted as well.",
+  }),
+  readBufferBytes: option({
+    key: "server.read-buffer",
+    type: size({ min: 256, max: BUFFER_BYTES_MAX }),
+    defaultText: "4096",
+    reload: "restart",
+    flag: "read-buffer",
+    doc: "Starting size of the read buffer of a connection; it grows under load.",
+  }),
+  writeBufferBytes: option({
+    key: "server.write-buffer",
+    type: size({ min: 256, max: BUFFER_BYTES_MAX }),
+    defaultText: "4096",
+    reload: "restart",
+    flag: "write-buffer",
+    doc: "Starting size of the write buffer of a connection; it grows under load.",
+  }),
+  readTimeoutMs: option({
+    key: "server.read-timeout",
+    type: durationMs({ min: 1, max: DAY_MS }),
+    defaultText: "30s",
+    reload: "live",
+    flag: "read-timeout",
+    doc: "Time within which a new connection must have sent its CONNECT.",
+  }),
+  writeTimeoutMs: option({
+    key: "server.write-timeout",
+    type: durationMs({ min: 1, max: DAY_MS }),
+    defaultText: "30s",
+    reload: "live",
+    flag: "write-timeout",
+    doc: "Time after which a connection whose peer takes no bytes is cut.",
+  }),
+  daemon: option({
+    key: "server.daemon",
+    type: boolean(),
+    defaultText: "false",
+    reload: "restart",
+    flag: "daemon",
+    doc:
+      "Run in the background: prints the process id and returns. Needs the run permission; set `log.file` as well, " +
+      "since a background process has no standard error.",
+  }),
+  pidFile: option({
+    key: "server.pid-file",
+    type: optionalPath(),
+    defaultText: "",
+    reload: "restart",
+    flag: "pid-file",
+    doc: "File that holds the process id while the broker runs. A second broker with the same file does not start.",
+  }),
+  shutdownTimeoutMs: option({
+    key: "server.shutdown-timeout",
+    type: durationMs({ min: 1, max: DAY_MS }),
+    defaultText: "10s",
+    reload: "live",
+    doc: "Time for an orderly stop; what is not closed by then is cut.",
+  }),
+};

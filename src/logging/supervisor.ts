@@ -1,0 +1,77 @@
+/**
+ * Fibers the broker cannot do without. A fiber forked the plain way that dies is silent; one forked here is logged
+ * with its cause and stops the broker, because half a broker that looks alive is worse than none.
+ */
+
+import * as Cause from "effect/Cause";
+import * as Context from "effect/Context";
+import * as Data from "effect/Data";
+import * as Deferred from "effect/Deferred";
+import * as Effect from "effect/Effect";
+import * as Layer from "effect/Layer";
+import * as Runtime from "effect/Runtime";
+
+/** A supervised fiber ended with a failure or a defect, which has been logged already. */
+export class FiberDied extends Data.TaggedError("FiberDied")<{ readonly fiber: string; readonly cause: unknown }> {
+  override get message(): string {
+    return `${this.fiber} died`;
+  }
+
+  /** EX_SOFTWARE of sysexits. */
+  override readonly [Runtime.errorExitCode] = 70;
+  override readonly [Runtime.errorReported] = false;
+}
+
+/** Watches over fibers. Interruption is an orderly end, and so is success. */
+export class Supervisor extends Context.Service<Supervisor, {
+  /** Fails when the first supervised fiber has died; never succeeds. */
+  readonly awaitDeath: Effect.Effect<never, FiberDied>;
+  /** For plain code that finds out: records the death of something as `Supervisor.fork` does. */
+  readonly reportDeath: (name: string, cause: Cause.Cause<unknown>) => Effect.Effect<void>;
+}>()("promptmq/logging/Supervisor") {
+  static readonly layer: Layer.Layer<Supervisor> = Layer.effect(
+    Supervisor,
+    Effect.gen(function* () {
+      const death = yield* Deferred.make<never, FiberDied>();
+      return Supervisor.of({
+        awaitDeath: Deferred.await(death),
+        reportDeath: (name, cause) =>
+          Effect.logFatal("supervised fiber died", { fiber: name }, cause).pipe(
+            Effect.andThen(Deferred.fail(death, new FiberDied({ fiber: name, cause: Cause.squash(cause) }))),
+            Effect.asVoid,
+          ),
+      });
+    }),
+  );
+
+  /**
+   * Forks an effect into the current scope under supervision.
+   *
+   * @param name What to call it in the log, such as `tcp accept loop`.
+   */
+  static readonly fork = <A, E, R>(
+    name: string,
+    effect: Effect.Effect<A, E, R>,
+  ) =>
+    Effect.gen(function* () {
+      const supervisor = yield* Supervisor;
+      return yield* Effect.forkScoped(Effect.onExit(effect, (exit) =>
+        exit._tag === "Failure" && !Cause.hasInterruptsOnly(exit.cause)
+          ? supervisor.reportDeath(name, exit.cause)
+          : Effect.void));
+    });
+}
+
+/**
+ * Builds the layers under supervision and keeps them until interrupted, or until a supervised fiber dies.
+ *
+ * @returns Fails with the error of a layer that cannot be built, or with `FiberDied`; all layers are closed by then.
+ */
+export function launchSupervised<A, E, R>(
+  layers: Layer.Layer<A, E, R>,
+): Effect.Effect<never, E | FiberDied, Exclude<R, Supervisor>> {
+  return Effect.scoped(Effect.gen(function* () {
+    const context = yield* Layer.build(Layer.provideMerge(layers, Supervisor.layer));
+    return yield* Context.get(context, Supervisor).awaitDeath;
+  }));
+}

@@ -1,0 +1,60 @@
+/**
+ * Rotation of the log file by size.
+ */
+
+import assert from "node:assert/strict";
+import { RotatingFile } from "../../src/logging/rotating_file.ts";
+
+function withDirectory(use: (directory: string) => void): void {
+  const directory = Deno.makeTempDirSync();
+  try {
+    use(directory);
+  } finally {
+    Deno.removeSync(directory, { recursive: true });
+  }
+}
+
+function filesIn(directory: string): Record<string, string> {
+  const names = [...Deno.readDirSync(directory)].map(({ name }) => name).sort();
+  return Object.fromEntries(names.map((name) => [name, Deno.readTextFileSync(`${directory}/${name}`)]));
+}
+
+Deno.test("RotatingFile starts a new file when a line does not fit and keeps maxFiles old ones", () =>
+  withDirectory((directory) => {
+    const file = new RotatingFile(`${directory}/x.log`, 10, 2);
+    for (const line of ["1234\n", "5678\n", "second\n", "third\n", "fourth\n"]) file.write(line);
+    file.close();
+    assert.deepEqual(filesIn(directory), { "x.log": "fourth\n", "x.log.1": "third\n", "x.log.2": "second\n" });
+  }));
+
+Deno.test("RotatingFile counts bytes, not characters, and never splits a line", () =>
+  withDirectory((directory) => {
+    const file = new RotatingFile(`${directory}/x.log`, 10, 5);
+    file.write("äöü\n");
+    file.write("äöü\n");
+    file.write("longer than the limit\n");
+    file.close();
+    assert.deepEqual(filesIn(directory), {
+      "x.log": "longer than the limit\n",
+      "x.log.1": "äöü\n",
+      "x.log.2": "äöü\n",
+    });
+  }));
+
+Deno.test("RotatingFile goes on with the file of an earlier process", () =>
+  withDirectory((directory) => {
+    Deno.writeTextFileSync(`${directory}/x.log`, "before\n");
+    const file = new RotatingFile(`${directory}/x.log`, 10, 1);
+    file.write("on\n");
+    file.write("next\n");
+    file.close();
+    assert.deepEqual(filesIn(directory), { "x.log": "next\n", "x.log.1": "before\non\n" });
+  }));
+
+Deno.test("RotatingFile writes each line at once", () =>
+  withDirectory((directory) => {
+    const file = new RotatingFile(`${directory}/x.log`, 100, 1);
+    file.write("seen\n");
+    assert.deepEqual(filesIn(directory), { "x.log": "seen\n" });
+    file.close();
+  }));
