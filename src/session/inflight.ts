@@ -1,0 +1,185 @@
+/**
+ * QoS 1 and 2 messages sent to a client and not yet completed, in the order they were sent. [MQTT 5.0, 4.3 and 4.4]
+ *
+ * Packet Identifiers are given out in sequence, so an entry is found by arithmetic: sequence number `s` has Packet
+ * Identifier `s mod 65535 + 1` and lives in slot `s & mask` of a ring. Entries are completed in any order; the ring
+ * moves on when its oldest one is. A client that leaves its oldest message unacknowledged while acknowledging 65 534
+ * later ones gets nothing new until it does, which the specification allows (a client must acknowledge in order).
+ *
+ *   state                packet sent     waiting for   then
+ *   AWAITING_PUBACK      PUBLISH QoS 1   PUBACK        free
+ *   AWAITING_PUBREC      PUBLISH QoS 2   PUBREC        AWAITING_PUBCOMP, or free when it refuses
+ *   AWAITING_PUBCOMP     PUBREL          PUBCOMP       free
+ *
+ * After a reconnect every entry is sent again in this order before anything new: `resendCursor` is the next one.
+ * [MQTT-4.4.0-1]
+ */
+import type { DeliveryOrigin } from "./delivery_origin.ts";
+
+/** What an entry waits for. */
+export const InflightState = { FREE: 0, AWAITING_PUBACK: 1, AWAITING_PUBREC: 2, AWAITING_PUBCOMP: 3 } as const;
+
+/** The ring. Slots are indices returned by `add`, `find` and `slotAt`, valid until the next `add`. */
+export class InflightWindow {
+  /** Entries not completed. */
+  count = 0;
+  /** Entries that use up send quota on this connection: sent, and not completed. [MQTT-4.9.0-1] */
+  onWire = 0;
+  #first = 0;
+  #next = 0;
+  #resend = 0;
+  #positions = new Float64Array(CAPACITY_MIN);
+  #states = new Uint8Array(CAPACITY_MIN);
+  #retains = new Uint8Array(CAPACITY_MIN);
+  #origins: (DeliveryOrigin | null)[] | undefined;
+
+  /** True when no Packet Identifier is free. */
+  get isExhausted(): boolean {
+    return this.#next - this.#first >= PACKET_IDS;
+  }
+
+  /** True while entries of an earlier connection have not been sent again. */
+  get hasResends(): boolean {
+    return this.#resend < this.#next;
+  }
+
+  /**
+   * Adds an entry that is being sent now. The window must not be exhausted and have no resends left.
+   *
+   * @returns Its Packet Identifier.
+   */
+  add(position: number, state: number, retain: boolean, origin: DeliveryOrigin | null): number {
+    if (this.#first === this.#next) this.#first = this.#next = this.#next % PACKET_IDS;
+    if (this.#next - this.#first === this.#positions.length) this.#grow();
+    const slot = this.#next & (this.#positions.length - 1);
+    this.#positions[slot] = position;
+    this.#states[slot] = state;
+    this.#retains[slot] = retain ? 1 : 0;
+    if (origin !== null && this.#origins === undefined) {
+      this.#origins = new Array<DeliveryOrigin | null>(this.#positions.length).fill(null);
+    }
+    if (this.#origins !== undefined) this.#origins[slot] = origin;
+    const packetId = this.#next % PACKET_IDS + 1;
+    this.#resend = ++this.#next;
+    this.count++;
+    this.onWire++;
+    return packetId;
+  }
+
+  /** Slot of a Packet Identifier that waits for something on this connection, or -1. */
+  find(packetId: number): number {
+    let distance = packetId - 1 - this.#first % PACKET_IDS;
+    if (distance < 0) distance += PACKET_IDS;
+    // An entry that was not sent on this connection cannot be acknowledged on it.
+    if (distance >= this.#resend - this.#first) return -1;
+    const slot = (this.#first + distance) & (this.#positions.length - 1);
+    return this.#states[slot] === InflightState.FREE ? -1 : slot;
+  }
+
+  /** State of a slot. */
+  stateOf(slot: number): number {
+    return this.#states[slot]!;
+  }
+
+  /** Position of a slot's message; meaningless once it waits for PUBCOMP. */
+  positionOf(slot: number): number {
+    return this.#positions[slot]!;
+  }
+
+  /** RETAIN flag of a slot's message. */
+  retainOf(slot: number): boolean {
+    return this.#retains[slot] === 1;
+  }
+
+  /** Origin of a slot's message. */
+  originOf(slot: number): DeliveryOrigin | null {
+    return this.#origins === undefined ? null : this.#origins[slot]!;
+  }
+
+  /** Marks that PUBREC came and PUBREL was sent. */
+  setAwaitingPubcomp(slot: number): void {
+    this.#states[slot] = InflightState.AWAITING_PUBCOMP;
+  }
+
+  /** Completes an entry that was sent on this connection. */
+  complete(slot: number): void {
+    this.onWire--;
+    this.#free(slot);
+  }
+
+  #free(slot: number): void {
+    const mask = this.#positions.length - 1;
+    this.#states[slot] = InflightState.FREE;
+    if (this.#origins !== undefined) this.#origins[slot] = null;
+    this.count--;
+    while (this.#first < this.#next && this.#states[this.#first & mask] === InflightState.FREE) this.#first++;
+    if (this.#resend < this.#first) this.#resend = this.#first;
+  }
+
+  /** Forgets what was sent on the connection that ended: everything is to be sent again. */
+  restart(): void {
+    this.onWire = 0;
+    this.#resend = this.#first;
+  }
+
+  /** Slot of the next entry to send again, or -1; `packetIdToResend` is its Packet Identifier. */
+  slotToResend(): number {
+    const mask = this.#positions.length - 1;
+    while (this.#resend < this.#next && this.#states[this.#resend & mask] === InflightState.FREE) this.#resend++;
+    return this.#resend < this.#next ? this.#resend & mask : -1;
+  }
+
+  /** Packet Identifier of the entry that `slotToResend` found. */
+  get packetIdToResend(): number {
+    return this.#resend % PACKET_IDS + 1;
+  }
+
+  /** Notes that the entry found by `slotToResend` was sent again. */
+  noteResent(): void {
+    this.#resend++;
+    this.onWire++;
+  }
+
+  /** Drops the entry found by `slotToResend` instead of sending it again. */
+  dropResend(): void {
+    this.#free(this.#resend & (this.#positions.length - 1));
+  }
+
+  /**
+   * Visits every entry, oldest first. The visitor returns true to remove the entry.
+   *
+   * Only while no connection serves the Session. O(window).
+   */
+  sweep(visit: (slot: number) => boolean): void {
+    const mask = this.#positions.length - 1;
+    for (let sequence = this.#first; sequence < this.#next; sequence++) {
+      const slot = sequence & mask;
+      if (this.#states[slot] !== InflightState.FREE && visit(slot)) this.#free(slot);
+    }
+  }
+
+  #grow(): void {
+    const old = this.#positions.length;
+    const positions = new Float64Array(old * 2);
+    const states = new Uint8Array(old * 2);
+    const retains = new Uint8Array(old * 2);
+    const origins = this.#origins === undefined ? undefined : new Array<DeliveryOrigin | null>(old * 2).fill(null);
+    for (let sequence = this.#first; sequence < this.#next; sequence++) {
+      const from = sequence & (old - 1);
+      const to = sequence & (old * 2 - 1);
+      positions[to] = this.#positions[from]!;
+      states[to] = this.#states[from]!;
+      retains[to] = this.#retains[from]!;
+      if (origins !== undefined) origins[to] = this.#origins![from]!;
+    }
+    this.#positions = positions;
+    this.#states = states;
+    this.#retains = retains;
+    this.#origins = origins;
+  }
+}
+
+/** Packet Identifiers that exist: 1 to 65535. [MQTT-2.2.1-3] */
+const PACKET_IDS = 65_535;
+/** A power of two, as every later capacity. */
+const CAPACITY_MIN = 16;

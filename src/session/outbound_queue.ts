@@ -1,0 +1,92 @@
+/**
+ * Messages a Session is owed and has not been sent: a ring of positions in the message store, never of payloads.
+ *
+ * The ring grows by doubling as needed; its bound (`mqtt.max-queued`, `mqtt.max-queued-bytes`) is the Session's
+ * decision, which is why this file drops nothing by itself. References into the message store belong to whoever pushes
+ * and shifts.
+ */
+import type { DeliveryOrigin } from "./delivery_origin.ts";
+
+/** First in, first out. `shift` leaves its result in `position`, `flags` and `origin`: nothing is allocated. */
+export class OutboundQueue {
+  /** Messages waiting. */
+  count = 0;
+  /** Stored bytes of the messages waiting. */
+  bytes = 0;
+  /** Result of `shift`: position in the message store. */
+  position = 0;
+  /** Result of `shift`: granted QoS in bits 0 and 1, RETAIN in bit 2. */
+  flags = 0;
+  /** Result of `shift`. */
+  origin: DeliveryOrigin | null = null;
+  #head = 0;
+  #positions = new Float64Array(CAPACITY_MIN);
+  #sizes = new Uint32Array(CAPACITY_MIN);
+  #flags = new Uint8Array(CAPACITY_MIN);
+  /** Allocated with the first origin that is not null. */
+  #origins: (DeliveryOrigin | null)[] | undefined;
+
+  /**
+   * Adds a message at the end.
+   *
+   * @param flags Granted QoS in bits 0 and 1, RETAIN in bit 2.
+   * @param size Stored bytes of the message.
+   */
+  push(position: number, flags: number, size: number, origin: DeliveryOrigin | null): void {
+    if (this.count === this.#positions.length) this.#grow();
+    const index = (this.#head + this.count) & (this.#positions.length - 1);
+    this.#positions[index] = position;
+    this.#sizes[index] = size;
+    this.#flags[index] = flags;
+    if (origin !== null && this.#origins === undefined) {
+      this.#origins = new Array<DeliveryOrigin | null>(this.#positions.length).fill(null);
+    }
+    if (this.#origins !== undefined) this.#origins[index] = origin;
+    this.count++;
+    this.bytes += size;
+  }
+
+  /** Looks at the oldest message: sets the result fields without removing it. False when the queue is empty. */
+  peek(): boolean {
+    if (this.count === 0) return false;
+    const index = this.#head;
+    this.position = this.#positions[index]!;
+    this.flags = this.#flags[index]!;
+    this.origin = this.#origins === undefined ? null : this.#origins[index]!;
+    return true;
+  }
+
+  /** Removes the oldest message into the result fields. False when the queue is empty. */
+  shift(): boolean {
+    if (!this.peek()) return false;
+    const index = this.#head;
+    this.bytes -= this.#sizes[index]!;
+    if (this.#origins !== undefined) this.#origins[index] = null;
+    this.#head = (index + 1) & (this.#positions.length - 1);
+    this.count--;
+    return true;
+  }
+
+  #grow(): void {
+    const old = this.#positions.length;
+    const positions = new Float64Array(old * 2);
+    const sizes = new Uint32Array(old * 2);
+    const flags = new Uint8Array(old * 2);
+    const origins = this.#origins === undefined ? undefined : new Array<DeliveryOrigin | null>(old * 2).fill(null);
+    for (let i = 0; i < this.count; i++) {
+      const index = (this.#head + i) & (old - 1);
+      positions[i] = this.#positions[index]!;
+      sizes[i] = this.#sizes[index]!;
+      flags[i] = this.#flags[index]!;
+      if (origins !== undefined) origins[i] = this.#origins![index]!;
+    }
+    this.#positions = positions;
+    this.#sizes = sizes;
+    this.#flags = flags;
+    this.#origins = origins;
+    this.#head = 0;
+  }
+}
+
+/** A power of two, as every later capacity. */
+const CAPACITY_MIN = 16;

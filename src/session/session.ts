@@ -1,0 +1,412 @@
+/**
+ * An MQTT Session: what the broker knows of one Client Identifier, with or without a connection. [MQTT 5.0, 4.1]
+ *
+ * This file owns the way out: messages owed to the client (queue), sent and unacknowledged (in-flight window), and
+ * the acknowledgements that complete them. The way in is `packet_handler.ts`. It is sans-I/O: time comes as an
+ * argument, packets leave through a `PacketSink`, and it never waits for anything.
+ *
+ *   deliverOnce   QoS 0: straight into the sink, or dropped and counted when the sink is full or away
+ *   deliverStored QoS 1, 2: into the sink while the window has room, else a position in the queue
+ *   pump          moves what waits (first what an earlier connection left, then the queue) into the sink
+ *
+ * Invariant: one reference to the message store is held for every queue entry and for every in-flight entry that
+ * still waits for PUBACK or PUBREC.
+ */
+import { Message } from "../protocol/message.ts";
+import type { ProtocolVersion, QoS, Will } from "../protocol/packets.ts";
+import { type AckFrame, AckHeader, writeAck } from "../protocol/publish_codec.ts";
+import { NO_IDENTIFIERS } from "../protocol/publish_encoder.ts";
+import { ReasonCode } from "../protocol/reason_codes.ts";
+import type { Subscriber, Subscription } from "../topics/subscription.ts";
+import type { DeliveryOrigin } from "./delivery_origin.ts";
+import { InflightState, InflightWindow } from "./inflight.ts";
+import { OutboundQueue } from "./outbound_queue.ts";
+import type { PacketSink } from "./packet_sink.ts";
+import type { ConnectionTraits, SessionContext } from "./session_context.ts";
+import type { SessionLimits } from "./session_limits.ts";
+import { type InboundAliases, OutboundAliases } from "./topic_aliases.ts";
+
+/** See the head of this file. */
+export class Session implements Subscriber {
+  /** The connection that serves the Session, or null while the client is away. */
+  sink: PacketSink | null = null;
+  version: ProtocolVersion = 5;
+  isV5 = true;
+  /** Seconds; 0xFFFFFFFF = never. [MQTT 5.0, 3.1.2.11.2] */
+  sessionExpiryInterval = 0;
+  /** True once the Session State was discarded; nothing may be delivered to it any more. */
+  isEnded = false;
+  /** Will Message of the present connection, until it is published or removed. */
+  will: Will | undefined = undefined;
+  /** User Name of the present connection. */
+  username: string | undefined = undefined;
+  /** By Topic Filter as the client wrote it, `$share/…` included. */
+  readonly subscriptions = new Map<string, Subscription<Session>>();
+  /** Packet Identifiers of inbound QoS 2 messages between PUBLISH and PUBREL. [MQTT-4.3.3-10] */
+  inboundQos2: Set<number> | undefined = undefined;
+  /** Aliases of the present connection. */
+  inboundAliases: InboundAliases | undefined = undefined;
+  /** Inbound QoS 1 and 2 messages of this connection that count against the announced Receive Maximum. */
+  inboundUnacknowledged = 0;
+  readonly #context: SessionContext;
+  #packetBytesMax = 0;
+  #windowMax = 0;
+  #outboundAliases: OutboundAliases | undefined = undefined;
+  #inflight: InflightWindow | undefined = undefined;
+  #queue: OutboundQueue | undefined = undefined;
+
+  constructor(readonly clientId: string, context: SessionContext) {
+    this.#context = context;
+  }
+
+  get isOnline(): boolean {
+    return this.sink !== null;
+  }
+
+  /** Messages sent and not completed. */
+  get inflightCount(): number {
+    return this.#inflight === undefined ? 0 : this.#inflight.count;
+  }
+
+  /** Messages waiting to be sent. */
+  get queuedCount(): number {
+    return this.#queue === undefined ? 0 : this.#queue.count;
+  }
+
+  /** True when the Session State outlives the connection. */
+  get isDurable(): boolean {
+    return this.sessionExpiryInterval > 0;
+  }
+
+  /** True when a packet for the client would leave with this turn. */
+  get canSendNow(): boolean {
+    return this.sink !== null && this.queuedCount === 0 && this.#hasRoom(this.sink);
+  }
+
+  /** Starts serving the Session through a connection. `pump` follows once CONNACK is written. [MQTT-4.4.0-1] */
+  attach(sink: PacketSink, traits: ConnectionTraits): void {
+    this.sink = sink;
+    this.version = traits.version;
+    this.isV5 = traits.version === 5;
+    this.#packetBytesMax = traits.packetBytesMax;
+    this.#windowMax = traits.receiveMaximum;
+    this.#outboundAliases = traits.topicAliasMaximum > 0 ? new OutboundAliases(traits.topicAliasMaximum) : undefined;
+    this.inboundAliases = undefined;
+    this.inboundUnacknowledged = 0;
+    this.#inflight?.restart();
+  }
+
+  /** Stops serving the Session: the client is away. */
+  detach(): void {
+    this.sink = null;
+    this.#outboundAliases = undefined;
+    this.inboundAliases = undefined;
+  }
+
+  /**
+   * Delivers the encoder's present message at QoS 0.
+   *
+   * @param message The message the encoder was begun with.
+   */
+  deliverOnce(message: Message, retain: boolean, identifiers: readonly number[]): void {
+    const sink = this.sink;
+    if (sink === null || !sink.isOpen) return;
+    if (sink.out.length + sink.writingBytes > this.#context.limits.outboundBytesMax) {
+      this.#context.counters.messagesDropped.outbound_full++;
+      return;
+    }
+    this.#write(sink, message, retain ? 1 : 0, 0, identifiers);
+  }
+
+  /**
+   * Delivers the encoder's present message at QoS 1 or 2, or queues it.
+   *
+   * @param position Where the message is stored; the Session takes its own reference.
+   * @returns False when the queue refused it (`mqtt.queue-full: reject`, `drop-newest`).
+   */
+  deliverStored(
+    message: Message,
+    position: number,
+    qos: QoS,
+    retain: boolean,
+    origin: DeliveryOrigin | null,
+  ): boolean {
+    const sink = this.sink;
+    if (sink === null || this.queuedCount > 0 || !this.#canSend(sink)) {
+      return this.enqueue(position, qos | (retain ? 4 : 0), origin);
+    }
+    this.#context.store.retain(position);
+    this.#send(sink, message, position, qos, retain, origin);
+    return true;
+  }
+
+  /**
+   * Puts a message at the end of the queue, within the bounds of the configuration.
+   *
+   * @param flags QoS in bits 0 and 1 (0 is allowed for Retained Messages), RETAIN in bit 2.
+   * @returns False when it was refused and counted.
+   */
+  enqueue(position: number, flags: number, origin: DeliveryOrigin | null): boolean {
+    const { store, counters, limits } = this.#context;
+    const queue = this.#queue ??= new OutboundQueue();
+    const size = store.sizeOf(position);
+    while (isFull(queue, size, limits)) {
+      if (limits.queueFull !== "drop-oldest" || !queue.shift()) {
+        if (limits.queueFull === "reject") counters.messagesDropped.queue_full_rejected++;
+        else counters.messagesDropped.queue_full_newest++;
+        return false;
+      }
+      counters.messagesDropped.queue_full_oldest++;
+      counters.messagesQueued--;
+      store.release(queue.position);
+    }
+    store.retain(position);
+    queue.push(position, flags, size, origin);
+    counters.messagesQueued++;
+    return true;
+  }
+
+  /** True when a message of `size` stored bytes would be refused by `mqtt.queue-full: reject`. */
+  isQueueFullFor(size: number): boolean {
+    return this.#queue !== undefined && isFull(this.#queue, size, this.#context.limits);
+  }
+
+  /** Sends what waits while the window and the sink have room. */
+  pump(nowMs: number): void {
+    const sink = this.sink;
+    if (sink === null) return;
+    const inflight = this.#inflight;
+    if (inflight !== undefined && inflight.hasResends) this.#resend(sink, inflight, nowMs);
+    const queue = this.#queue;
+    if (queue === undefined) return;
+    const { store, encoder, counters } = this.#context;
+    while (queue.peek()) {
+      const isQos0 = (queue.flags & 3) === 0;
+      if (!(isQos0 ? this.#hasRoom(sink) : this.#canSend(sink))) return;
+      queue.shift();
+      counters.messagesQueued--;
+      const position = queue.position;
+      store.read(position, WAITING);
+      if (WAITING.isExpired(nowMs)) {
+        counters.messagesDropped.expired++;
+        store.release(position);
+        continue;
+      }
+      encoder.begin(WAITING, nowMs, 1);
+      const retain = (queue.flags & 4) !== 0;
+      if (isQos0) {
+        this.#write(
+          sink,
+          WAITING,
+          retain ? 1 : 0,
+          0,
+          queue.origin === null ? NO_IDENTIFIERS : queue.origin.identifiers,
+        );
+        store.release(position);
+      } else this.#send(sink, WAITING, position, (queue.flags & 3) as QoS, retain, queue.origin);
+    }
+  }
+
+  /**
+   * Handles PUBACK. [MQTT-4.3.2-3]
+   *
+   * An unknown Packet Identifier is ignored: the message may have been handed on meanwhile.
+   */
+  handlePuback(ack: AckFrame, nowMs: number): void {
+    const inflight = this.#inflight;
+    const slot = inflight === undefined ? -1 : inflight.find(ack.packetId);
+    if (slot === -1 || inflight!.stateOf(slot) !== InflightState.AWAITING_PUBACK) return;
+    this.#complete(inflight!, slot, true);
+    if (this.queuedCount > 0 || inflight!.hasResends) this.pump(nowMs);
+  }
+
+  /** Handles PUBREC: answers PUBREL, or forgets the message when the client refused it. [MQTT-4.3.3-4, -8] */
+  handlePubrec(ack: AckFrame, nowMs: number): void {
+    const sink = this.sink;
+    if (sink === null) return;
+    const inflight = this.#inflight;
+    const slot = inflight === undefined ? -1 : inflight.find(ack.packetId);
+    const state = slot === -1 ? InflightState.FREE : inflight!.stateOf(slot);
+    if (state === InflightState.AWAITING_PUBREC) {
+      if (ack.reasonCode >= 0x80) {
+        this.#complete(inflight!, slot, true);
+        this.pump(nowMs);
+        return;
+      }
+      this.#context.store.release(inflight!.positionOf(slot));
+      inflight!.setAwaitingPubcomp(slot);
+    } else if (state !== InflightState.AWAITING_PUBCOMP) {
+      if (ack.reasonCode >= 0x80) return;
+      this.acknowledge(AckHeader.PUBREL, ack.packetId, this.isV5 ? ReasonCode.PACKET_IDENTIFIER_NOT_FOUND : 0);
+      return;
+    }
+    this.acknowledge(AckHeader.PUBREL, ack.packetId, 0);
+  }
+
+  /** Handles PUBCOMP. [MQTT-4.3.3-6] */
+  handlePubcomp(ack: AckFrame, nowMs: number): void {
+    const inflight = this.#inflight;
+    const slot = inflight === undefined ? -1 : inflight.find(ack.packetId);
+    if (slot === -1 || inflight!.stateOf(slot) !== InflightState.AWAITING_PUBCOMP) return;
+    this.#complete(inflight!, slot, false);
+    if (this.queuedCount > 0 || inflight!.hasResends) this.pump(nowMs);
+  }
+
+  /** Writes PUBACK, PUBREC, PUBREL or PUBCOMP, if a connection is there. */
+  acknowledge(header: number, packetId: number, reasonCode: number): void {
+    const sink = this.sink;
+    if (sink === null || !sink.isOpen) return;
+    writeAck(sink.out, header, packetId, reasonCode);
+    this.#context.counters.packetsSent++;
+    if (!sink.isTouched) sink.touch();
+  }
+
+  /**
+   * Gives up the messages of Shared Subscriptions that this client will not get now, so that others can have them:
+   * queued ones, and QoS 1 ones it left unacknowledged. QoS 2 ones already sent stay with the Session. [MQTT-4.8.2-4]
+   *
+   * Only while no connection serves the Session.
+   *
+   * @param give Takes over one reference with each call that returns true; false leaves the message here.
+   */
+  surrenderShared(give: (position: number, origin: DeliveryOrigin) => boolean): void {
+    const inflight = this.#inflight;
+    inflight?.sweep((slot) => {
+      const origin = inflight.originOf(slot);
+      if (origin === null || origin.group === null) return false;
+      if (inflight.stateOf(slot) !== InflightState.AWAITING_PUBACK) return false;
+      if (!give(inflight.positionOf(slot), origin)) return false;
+      this.#context.counters.messagesInflight--;
+      return true;
+    });
+    const queue = this.#queue;
+    for (let left = queue === undefined ? 0 : queue.count; left > 0; left--) {
+      queue!.shift();
+      const { position, flags, origin } = queue!;
+      if (origin !== null && origin.group !== null && give(position, origin)) this.#context.counters.messagesQueued--;
+      else queue!.push(position, flags, this.#context.store.sizeOf(position), origin);
+    }
+  }
+
+  /** Discards the Session State: everything still owed is released and counted. */
+  end(): void {
+    const { store, counters } = this.#context;
+    this.isEnded = true;
+    this.will = undefined;
+    const inflight = this.#inflight;
+    counters.messagesInflight -= this.inflightCount;
+    inflight?.sweep((slot) => {
+      if (inflight.stateOf(slot) !== InflightState.AWAITING_PUBCOMP) {
+        counters.messagesDropped.session_ended++;
+        store.release(inflight.positionOf(slot));
+      }
+      return true;
+    });
+    const queue = this.#queue;
+    while (queue !== undefined && queue.shift()) {
+      counters.messagesDropped.session_ended++;
+      counters.messagesQueued--;
+      store.release(queue.position);
+    }
+    this.inboundQos2 = undefined;
+  }
+
+  #hasRoom(sink: PacketSink): boolean {
+    return sink.isOpen && sink.out.length + sink.writingBytes <= this.#context.limits.outboundBytesMax;
+  }
+
+  #canSend(sink: PacketSink): boolean {
+    if (!this.#hasRoom(sink)) return false;
+    const inflight = this.#inflight;
+    if (inflight === undefined) return true;
+    return inflight.onWire < this.#windowMax && inflight.onWire < this.#context.limits.inflightMax &&
+      !inflight.hasResends && !inflight.isExhausted;
+  }
+
+  /** Sends a message whose reference the Session holds already. */
+  #send(
+    sink: PacketSink,
+    message: Message,
+    position: number,
+    qos: QoS,
+    retain: boolean,
+    origin: DeliveryOrigin | null,
+  ): void {
+    const inflight = this.#inflight ??= new InflightWindow();
+    const state = qos === 1 ? InflightState.AWAITING_PUBACK : InflightState.AWAITING_PUBREC;
+    const packetId = inflight.add(position, state, retain, origin);
+    this.#context.counters.messagesInflight++;
+    const identifiers = origin === null ? NO_IDENTIFIERS : origin.identifiers;
+    if (!this.#write(sink, message, (qos << 1) | (retain ? 1 : 0), packetId, identifiers)) {
+      this.#complete(inflight, inflight.find(packetId), true);
+    }
+  }
+
+  #resend(sink: PacketSink, inflight: InflightWindow, nowMs: number): void {
+    const { store, encoder, counters, limits } = this.#context;
+    for (let slot = inflight.slotToResend(); slot !== -1; slot = inflight.slotToResend()) {
+      if (!this.#hasRoom(sink) || inflight.onWire >= Math.min(this.#windowMax, limits.inflightMax)) return;
+      const packetId = inflight.packetIdToResend;
+      const state = inflight.stateOf(slot);
+      if (state === InflightState.AWAITING_PUBCOMP) {
+        this.acknowledge(AckHeader.PUBREL, packetId, 0);
+        inflight.noteResent();
+        continue;
+      }
+      const position = inflight.positionOf(slot);
+      const origin = inflight.originOf(slot);
+      const qosBits = state === InflightState.AWAITING_PUBACK ? 2 : 4;
+      store.read(position, WAITING);
+      encoder.begin(WAITING, nowMs, 1);
+      const flags = DUP | qosBits | (inflight.retainOf(slot) ? 1 : 0);
+      const identifiers = origin === null ? NO_IDENTIFIERS : origin.identifiers;
+      if (!WAITING.isExpired(nowMs) && this.#write(sink, WAITING, flags, packetId, identifiers)) {
+        inflight.noteResent();
+      } else {
+        if (WAITING.isExpired(nowMs)) counters.messagesDropped.expired++;
+        counters.messagesInflight--;
+        store.release(position);
+        inflight.dropResend();
+      }
+    }
+  }
+
+  /** Writes a PUBLISH; false when it is larger than the client takes: dropped as if delivered. [MQTT-3.1.2-25] */
+  #write(
+    sink: PacketSink,
+    message: Message,
+    flags: number,
+    packetId: number,
+    identifiers: readonly number[],
+  ): boolean {
+    const { encoder, counters } = this.#context;
+    const own = this.isV5 ? identifiers : NO_IDENTIFIERS;
+    const size = this.#outboundAliases === undefined
+      ? encoder.write(sink.out, this.isV5, flags, packetId, own, this.#packetBytesMax)
+      : encoder.writeAliased(sink.out, this.#outboundAliases, flags, packetId, own, this.#packetBytesMax);
+    if (size === 0) {
+      counters.messagesDropped.packet_too_large++;
+      return false;
+    }
+    counters.packetsSent++;
+    counters.messagesDelivered++;
+    counters.bytesDelivered += message.payloadEnd - message.payloadStart;
+    if (!sink.isTouched) sink.touch();
+    return true;
+  }
+
+  #complete(inflight: InflightWindow, slot: number, isStored: boolean): void {
+    if (isStored) this.#context.store.release(inflight.positionOf(slot));
+    inflight.complete(slot);
+    this.#context.counters.messagesInflight--;
+  }
+}
+
+function isFull(queue: OutboundQueue, size: number, limits: SessionLimits): boolean {
+  return (limits.queuedMax > 0 && queue.count >= limits.queuedMax) ||
+    (limits.queuedBytesMax > 0 && queue.bytes + size > limits.queuedBytesMax);
+}
+
+const DUP = 8;
+/** View of the queued message being sent. `pump` and `resend` are never nested, so one serves all Sessions. */
+const WAITING = new Message();

@@ -1,0 +1,40 @@
+/**
+ * The bounds a Session keeps, as plain numbers. One object serves all Sessions of a broker; a configuration reload
+ * changes its fields in place, and every Session sees the new value with its next packet.
+ */
+import type { QoS } from "../protocol/packets.ts";
+
+/** What happens when a Session's queue is full; `mqtt.queue-full`. */
+export type QueueFullPolicy = "drop-oldest" | "drop-newest" | "reject";
+
+/** Live bounds. Sizes in bytes, counts in messages. */
+export interface SessionLimits {
+  /** Largest packet accepted. */
+  packetBytesMax: number;
+  /** Largest QoS accepted and granted. */
+  qosMax: QoS;
+  isRetainAvailable: boolean;
+  isWildcardAvailable: boolean;
+  isSharedAvailable: boolean;
+  /** Unacknowledged QoS 1 and 2 messages sent to one client. */
+  inflightMax: number;
+  /** Receive Maximum announced to v5 clients. */
+  receiveMaximum: number;
+  /** Topic Alias Maximum announced to v5 clients. */
+  topicAliasMax: number;
+  /** Messages queued for one Session; 0 = unbounded. */
+  queuedMax: number;
+  /** Stored bytes queued for one Session; 0 = unbounded. */
+  queuedBytesMax: number;
+  queueFull: QueueFullPolicy;
+  /** Bytes waiting for one connection's network before QoS 0 is dropped and QoS 1 and 2 wait in the queue. */
+  outboundBytesMax: number;
+  /** Longest Session Expiry Interval in seconds; 0 = as asked. */
+  sessionExpirySecondsMax: number;
+  /** Longest Message Expiry Interval in seconds, also for messages that ask for none; 0 = as asked. */
+  messageExpirySecondsMax: number;
+  /** Largest Keep Alive in seconds; 0 = as the client wishes. */
+  keepAliveSecondsMax: number;
+  /** Longest Client Identifier in bytes of UTF-8. */
+  clientIdBytesMax: number;
+}

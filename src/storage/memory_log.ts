@@ -1,0 +1,270 @@
+/**
+ * The log of Application Messages in memory: chunks of records, addressed by position, with a reference count in each
+ * record. Storing and forgetting a message allocates nothing.
+ *
+ * A position is `chunk sequence × CHUNK_BYTES + offset in the chunk + 1`, so it grows with every append and is never
+ * 0. A record starts at a multiple of 8:
+ *
+ *   offset  size  field
+ *        0     4  references
+ *        4     4  bytes to the next record, this header included
+ *        8     8  expiresAtMs as a double, 0 = never
+ *       16     4  topic bytes, two-byte length prefix included
+ *       20     4  properties bytes
+ *       24     4  payload bytes
+ *       28     4  QoS (bits 0 and 1), RETAIN (bit 2)
+ *       32        topic, properties, payload, padding
+ *
+ * Example: topic `a/b`, no properties, payload `hi`, QoS 1 is 32 + 5 + 0 + 2 = 39 bytes, padded to 40.
+ *
+ * A chunk whose records have all been released is used again. One that is mostly released but not quite would pin a
+ * chunk for a few messages, so it is evacuated: its live records move to buffers of their own size and the chunk is
+ * free. A record larger than a chunk gets a chunk of its own.
+ */
+import assert from "node:assert/strict";
+import { copyBytes } from "../protocol/copy_bytes.ts";
+import type { Message } from "../protocol/message.ts";
+import type { QoS } from "../protocol/packets.ts";
+
+/** Answer of `append` when the bound is reached. */
+const FULL = -1;
+
+/** See the head of this file. */
+export class MemoryLog {
+  /** Most bytes held; an append that would pass it is refused. */
+  bytesMax: number;
+  /** Bytes of storage in use: chunks, evacuated records and spare chunks. */
+  bytesHeld = 0;
+  /** The position handed out last. */
+  lastPosition = 0;
+  readonly #chunks = new Map<number, Chunk>();
+  readonly #evacuated = new Map<number, Chunk>();
+  readonly #spare: Chunk[] = [];
+  #current: Chunk;
+  #sequence = 0;
+  /** The chunk found by the last `#locate`, and the record's offset in it. */
+  #found: Chunk;
+  #foundOffset = 0;
+
+  /** @param bytesMax Bytes of memory that messages may take. */
+  constructor(bytesMax: number) {
+    this.bytesMax = bytesMax;
+    this.#current = this.#found = this.#open(CHUNK_BYTES);
+  }
+
+  /**
+   * Stores a copy of a message with one reference.
+   *
+   * @returns Its position, or -1 when `bytesMax` is reached.
+   */
+  append(message: Message): number {
+    const topicSize = message.topicEnd - message.topicStart;
+    const propertiesSize = message.propertiesEnd - message.propertiesStart;
+    const payloadSize = message.payloadEnd - message.payloadStart;
+    const size = (HEADER_BYTES + topicSize + propertiesSize + payloadSize + 7) & ~7;
+    if (this.#current.used + size > this.#current.bytes.length && !this.#advance(size)) return FULL;
+    const chunk = this.#current;
+    const start = chunk.used;
+    const word = start >> 2;
+    const words = chunk.words;
+    words[word] = 1;
+    words[word + 1] = size;
+    chunk.doubles[(start >> 3) + 1] = message.expiresAtMs;
+    words[word + 4] = topicSize;
+    words[word + 5] = propertiesSize;
+    words[word + 6] = payloadSize;
+    words[word + 7] = message.qos | (message.retain ? 4 : 0);
+    const bytes = chunk.bytes;
+    let offset = start + HEADER_BYTES;
+    offset = copyBytes(message.topicBytes, message.topicStart, message.topicEnd, bytes, offset);
+    if (propertiesSize > 0) {
+      offset = copyBytes(message.propertiesBytes, message.propertiesStart, message.propertiesEnd, bytes, offset);
+    }
+    copyBytes(message.payloadBytes, message.payloadStart, message.payloadEnd, bytes, offset);
+    chunk.used = start + size;
+    chunk.liveBytes += size;
+    return this.lastPosition = chunk.sequence * CHUNK_BYTES + start + 1;
+  }
+
+  /** Fills `into` with the message at `position`; the bytes are valid until the next `append` or `release`. */
+  read(position: number, into: Message): void {
+    this.#locate(position);
+    const chunk = this.#found;
+    const start = this.#foundOffset;
+    const word = start >> 2;
+    const words = chunk.words;
+    const bytes = chunk.bytes;
+    const topicEnd = start + HEADER_BYTES + words[word + 4]!;
+    const propertiesEnd = topicEnd + words[word + 5]!;
+    const flags = words[word + 7]!;
+    into.topicBytes = into.propertiesBytes = into.payloadBytes = bytes;
+    into.topicStart = start + HEADER_BYTES;
+    into.topicEnd = into.propertiesStart = topicEnd;
+    into.propertiesEnd = into.payloadStart = propertiesEnd;
+    into.payloadEnd = propertiesEnd + words[word + 6]!;
+    into.qos = (flags & 3) as QoS;
+    into.retain = (flags & 4) !== 0;
+    into.expiresAtMs = chunk.doubles[(start >> 3) + 1]!;
+  }
+
+  /** Bytes of topic, properties and payload at `position`. */
+  sizeOf(position: number): number {
+    this.#locate(position);
+    const word = this.#foundOffset >> 2;
+    const words = this.#found.words;
+    return words[word + 4]! + words[word + 5]! + words[word + 6]!;
+  }
+
+  /** Adds a reference. */
+  retain(position: number): void {
+    this.#locate(position);
+    this.#found.words[this.#foundOffset >> 2]! += 1;
+  }
+
+  /** Removes a reference; the storage is free with the last one. */
+  release(position: number): void {
+    this.#locate(position);
+    const chunk = this.#found;
+    const word = this.#foundOffset >> 2;
+    const words = chunk.words;
+    const left = words[word]! - 1;
+    assert(left >= 0, "a message was released more often than retained");
+    words[word] = left;
+    if (left > 0) return;
+    chunk.liveBytes -= words[word + 1]!;
+    if (chunk.liveBytes === 0) this.#free(chunk, position);
+  }
+
+  #locate(position: number): void {
+    const index = position - 1;
+    const current = this.#current;
+    const offset = index - current.sequence * CHUNK_BYTES;
+    if (offset >= 0) {
+      this.#found = current;
+      this.#foundOffset = offset;
+      return;
+    }
+    const sequence = Math.floor(index / CHUNK_BYTES);
+    const chunk = this.#chunks.get(sequence);
+    if (chunk !== undefined) {
+      this.#found = chunk;
+      this.#foundOffset = index - sequence * CHUNK_BYTES;
+      return;
+    }
+    const evacuated = this.#evacuated.get(position);
+    assert(evacuated !== undefined, "a position without a reference was used");
+    this.#found = evacuated;
+    this.#foundOffset = 0;
+  }
+
+  /** Starts a new current chunk; false when the bound does not allow it. */
+  #advance(recordBytes: number): boolean {
+    const full = this.#current;
+    if (full.liveBytes === 0) {
+      this.#chunks.delete(full.sequence);
+      this.#shelve(full);
+      this.#current = this.#open(CHUNK_BYTES);
+      if (recordBytes <= CHUNK_BYTES) return true;
+    }
+    const size = Math.max(recordBytes, CHUNK_BYTES);
+    const isReusable = size === CHUNK_BYTES && this.#spare.length > 0;
+    if (!isReusable && this.bytesHeld + size > this.bytesMax) return false;
+    this.#current = this.#open(size);
+    this.#evacuateOldest();
+    return true;
+  }
+
+  #open(size: number): Chunk {
+    let chunk = size === CHUNK_BYTES ? this.#spare.pop() : undefined;
+    if (chunk === undefined) {
+      chunk = new Chunk(size);
+      this.bytesHeld += size;
+    }
+    chunk.sequence = this.#sequence++;
+    chunk.used = 0;
+    chunk.liveBytes = 0;
+    this.#chunks.set(chunk.sequence, chunk);
+    return chunk;
+  }
+
+  #free(chunk: Chunk, position: number): void {
+    if (chunk === this.#current) {
+      // Nothing in it is owed, but its positions must keep growing: it goes on where it is.
+      return;
+    }
+    if (chunk.sequence === EVACUATED) {
+      this.#evacuated.delete(position);
+      this.bytesHeld -= chunk.bytes.length;
+      return;
+    }
+    this.#chunks.delete(chunk.sequence);
+    this.#shelve(chunk);
+  }
+
+  #shelve(chunk: Chunk): void {
+    if (chunk.bytes.length === CHUNK_BYTES && this.#spare.length < SPARE_CHUNKS_MAX) this.#spare.push(chunk);
+    else this.bytesHeld -= chunk.bytes.length;
+  }
+
+  /** Looks at the oldest chunks, one per new chunk, and evacuates those that are mostly released. */
+  #evacuateOldest(): void {
+    let looked = 0;
+    for (const chunk of this.#chunks.values()) {
+      if (++looked > EVACUATION_LOOKS_MAX || chunk === this.#current) return;
+      if (chunk.liveBytes * EVACUATION_RATIO > chunk.used) {
+        // Mostly live: to the end of the line, so that the looks reach every chunk in time.
+        this.#chunks.delete(chunk.sequence);
+        this.#chunks.set(chunk.sequence, chunk);
+        continue;
+      }
+      this.#evacuate(chunk);
+      return;
+    }
+  }
+
+  #evacuate(chunk: Chunk): void {
+    for (let start = 0; start < chunk.used;) {
+      const word = start >> 2;
+      const size = chunk.words[word + 1]!;
+      if (chunk.words[word]! > 0) {
+        const record = new Chunk(size);
+        record.bytes.set(chunk.bytes.subarray(start, start + size));
+        record.sequence = EVACUATED;
+        record.used = record.liveBytes = size;
+        this.bytesHeld += size;
+        this.#evacuated.set(chunk.sequence * CHUNK_BYTES + start + 1, record);
+      }
+      start += size;
+    }
+    this.#chunks.delete(chunk.sequence);
+    this.#shelve(chunk);
+  }
+}
+
+/** One piece of storage, seen as bytes, as 32-bit words and as doubles. */
+class Chunk {
+  readonly bytes: Uint8Array;
+  readonly words: Uint32Array;
+  readonly doubles: Float64Array;
+  sequence = 0;
+  used = 0;
+  liveBytes = 0;
+
+  constructor(size: number) {
+    const buffer = new ArrayBuffer(size);
+    this.bytes = new Uint8Array(buffer);
+    this.words = new Uint32Array(buffer);
+    this.doubles = new Float64Array(buffer);
+  }
+}
+
+const HEADER_BYTES = 32;
+const CHUNK_BYTES = 1_048_576;
+/** Sequence of an evacuated record's chunk, which is found by position instead. */
+const EVACUATED = -1;
+/** Released chunks kept for the next append. */
+const SPARE_CHUNKS_MAX = 8;
+/** A chunk is evacuated when no more than a quarter of it is live. */
+const EVACUATION_RATIO = 4;
+/** Chunks looked at whenever a new one starts, which bounds the work of an append. */
+const EVACUATION_LOOKS_MAX = 4;
