@@ -1,0 +1,134 @@
+/**
+ * Authentication of connections: the one question of a simple CONNECT, and the exchange of AUTH packets that an
+ * Authentication Method asks for, at CONNECT and again later. [MQTT 5.0, 4.12]
+ *
+ * Keeps the running exchanges: by connection until CONNACK, by Session afterwards.
+ */
+import type { Authenticator, Verdict } from "../auth/authenticator.ts";
+import { AuthenticationExchange, type ExchangeStep } from "../auth/enhanced_authentication.ts";
+import { encodeAuth } from "../protocol/codec_encode.ts";
+import { type AuthPacket, type ConnectPacket, Fault } from "../protocol/packets.ts";
+import { ReasonCode } from "../protocol/reason_codes.ts";
+import type { PacketSink } from "../session/packet_sink.ts";
+import type { Session } from "../session/session.ts";
+import type { ConnectingClient } from "./session_manager.ts";
+
+/** Hears the verdict, and the last Authentication Data of an exchange, which CONNACK carries. */
+export type VerdictListener = (verdict: Verdict, authenticationData: Uint8Array | undefined) => void;
+
+/** See the head of this file. */
+export class Authentication {
+  readonly #authenticator: Authenticator["Service"];
+  readonly #connecting = new Map<PacketSink, { exchange: AuthenticationExchange; heard: VerdictListener }>();
+  readonly #connected = new Map<Session, AuthenticationExchange>();
+
+  constructor(authenticator: Authenticator["Service"]) {
+    this.#authenticator = authenticator;
+  }
+
+  /** Decides on a CONNECT; `heard` is called once, now or later. */
+  verify(client: ConnectingClient, packet: ConnectPacket, clientId: string, heard: VerdictListener): void {
+    if (packet.authenticationMethod === undefined) {
+      const verdict = this.#authenticator.authenticate({
+        clientId,
+        username: packet.username,
+        password: packet.password,
+        isLoopback: client.peer.isLoopback,
+        remoteAddress: client.peer.remoteAddress,
+      });
+      if (verdict instanceof Promise) verdict.then((late) => heard(late, undefined));
+      else heard(verdict, undefined);
+      return;
+    }
+    const authenticator = this.#authenticator.enhanced(packet.authenticationMethod);
+    if (authenticator === undefined) {
+      // [MQTT-4.12.0-1]
+      heard({ kind: "refuse", reasonCode: ReasonCode.BAD_AUTHENTICATION_METHOD }, undefined);
+      return;
+    }
+    const exchange = new AuthenticationExchange(authenticator, clientId);
+    this.#connecting.set(client, { exchange, heard });
+    exchange.start(packet.authenticationData, (step) => this.#stepConnecting(client, step));
+  }
+
+  /** AUTH before CONNACK. [MQTT-4.12.0-3] */
+  answer(client: ConnectingClient, packet: AuthPacket): Fault | undefined {
+    const connecting = this.#connecting.get(client);
+    if (connecting === undefined || !connecting.exchange.isWaiting) return AUTH_UNEXPECTED;
+    if (packet.reasonCode !== ReasonCode.CONTINUE_AUTHENTICATION) return AUTH_UNEXPECTED;
+    if (packet.authenticationMethod !== connecting.exchange.method) return METHOD_CHANGED;
+    connecting.exchange.answer(packet.authenticationData, (step) => this.#stepConnecting(client, step));
+    return undefined;
+  }
+
+  /** AUTH after CONNACK: re-authentication. [MQTT-4.12.1-1] */
+  reauthenticate(session: Session, packet: AuthPacket): Fault | undefined {
+    const exchange = this.#connected.get(session);
+    const sink = session.sink;
+    if (exchange === undefined || sink === null) return AUTH_UNEXPECTED;
+    if (packet.authenticationMethod !== exchange.method) return METHOD_CHANGED;
+    const hear = (step: ExchangeStep) => this.#stepConnected(session, sink, exchange, step);
+    if (packet.reasonCode === ReasonCode.RE_AUTHENTICATE && !exchange.isRunning) {
+      exchange.start(packet.authenticationData, hear);
+    } else if (packet.reasonCode === ReasonCode.CONTINUE_AUTHENTICATION && exchange.isWaiting) {
+      exchange.answer(packet.authenticationData, hear);
+    } else return AUTH_UNEXPECTED;
+    return undefined;
+  }
+
+  /** CONNACK is being written: later AUTH packets belong to the Session. */
+  adopt(client: PacketSink, session: Session): void {
+    const connecting = this.#connecting.get(client);
+    if (connecting === undefined) return;
+    this.#connecting.delete(client);
+    this.#connected.set(session, connecting.exchange);
+  }
+
+  /** The connection of a Session ended. */
+  forget(session: Session): void {
+    this.#connected.delete(session);
+  }
+
+  /** A connection ended before its CONNACK. */
+  abandon(client: PacketSink): void {
+    this.#connecting.delete(client);
+  }
+
+  #stepConnecting(client: ConnectingClient, step: ExchangeStep): void {
+    const connecting = this.#connecting.get(client);
+    if (connecting === undefined || !client.isOpen) return;
+    if (step.kind === "continue") {
+      send(client, ReasonCode.CONTINUE_AUTHENTICATION, connecting.exchange.method, step.data);
+    } else if (step.kind === "success") {
+      connecting.heard({ kind: "accept", username: step.username }, step.data);
+    } else {
+      this.#connecting.delete(client);
+      connecting.heard({ kind: "refuse", reasonCode: step.reasonCode }, undefined);
+    }
+  }
+
+  #stepConnected(session: Session, sink: PacketSink, exchange: AuthenticationExchange, step: ExchangeStep): void {
+    if (session.sink !== sink) return;
+    if (step.kind === "continue") send(sink, ReasonCode.CONTINUE_AUTHENTICATION, exchange.method, step.data);
+    else if (step.kind === "success") {
+      session.username = step.username;
+      send(sink, ReasonCode.SUCCESS, exchange.method, step.data);
+    } else sink.disconnect(step.reasonCode);
+  }
+}
+
+function send(sink: PacketSink, reasonCode: number, authenticationMethod: string, data: Uint8Array | undefined): void {
+  sink.out.append(encodeAuth(reasonCode, { authenticationMethod, authenticationData: data }));
+  sink.touch();
+}
+
+const AUTH_UNEXPECTED = new Fault(
+  ReasonCode.PROTOCOL_ERROR,
+  "MQTT-4.12.0-6",
+  "AUTH where no authentication exchange allows one",
+);
+const METHOD_CHANGED = new Fault(
+  ReasonCode.PROTOCOL_ERROR,
+  "MQTT-4.12.0-5",
+  "AUTH names another Authentication Method than CONNECT",
+);

@@ -1,0 +1,135 @@
+/**
+ * The broker without its surroundings: all plain parts, put together. No clock, no socket, no Effect.
+ *
+ * `broker.ts` wraps it in a Layer and gives it time; `listeners/` gives it bytes; tests drive it with neither. It is
+ * also the one implementation of `SessionHost`: what the packet handler asks for is passed on to the part that owns it.
+ */
+import type { Authenticator } from "../auth/authenticator.ts";
+import type { Authorizer } from "../auth/authorizer.ts";
+import type { Counters } from "../metrics/counters.ts";
+import type { Message } from "../protocol/message.ts";
+import type { AuthPacket, DisconnectPacket, Fault, SubscribePacket, UnsubscribePacket } from "../protocol/packets.ts";
+import { AckHeader } from "../protocol/publish_codec.ts";
+import { PublishEncoder } from "../protocol/publish_encoder.ts";
+import { PacketHandler } from "../session/packet_handler.ts";
+import type { Session } from "../session/session.ts";
+import type { SessionContext } from "../session/session_context.ts";
+import type { SessionHost } from "../session/session_host.ts";
+import type { SessionLimits } from "../session/session_limits.ts";
+import type { MessageStore } from "../storage/message_store.ts";
+import { SubscriptionTrie } from "../topics/subscription_trie.ts";
+import { type Topic, TopicCache } from "../topics/topic.ts";
+import { Authentication } from "./authentication.ts";
+import { RetainedMessages } from "./retained_messages.ts";
+import { Router } from "./router.ts";
+import { SessionManager } from "./session_manager.ts";
+import { SharedDelivery } from "./shared_delivery.ts";
+import { Subscriptions } from "./subscriptions.ts";
+import { TimerWheel } from "./timer_wheel.ts";
+import { Turn } from "./turn.ts";
+import { Wills } from "./wills.ts";
+
+/** What the core needs from outside. */
+export interface BrokerSurroundings {
+  readonly store: MessageStore["Service"];
+  readonly counters: Counters;
+  readonly limits: SessionLimits;
+  readonly authenticator: Authenticator["Service"];
+  readonly authorizer: Authorizer["Service"];
+  /** Most connections at once; read with every CONNECT. */
+  readonly connectionsMax: () => number;
+  /** Milliseconds since the epoch, never going back; may have fractions. */
+  readonly clock: () => number;
+  /** See `Turn`. */
+  readonly defer: (end: () => void) => void;
+  /** A Client Identifier nobody else has. */
+  readonly newClientId: () => string;
+}
+
+/** See the head of this file. */
+export class BrokerCore implements SessionHost {
+  readonly turn: Turn;
+  readonly wheel: TimerWheel;
+  readonly topics = new TopicCache();
+  readonly trie = new SubscriptionTrie<Session>();
+  readonly router: Router;
+  readonly sessions: SessionManager;
+  readonly handler: PacketHandler;
+  readonly authentication: Authentication;
+  readonly counters: Counters;
+  readonly limits: SessionLimits;
+  readonly clock: () => number;
+  readonly #subscriptions: Subscriptions;
+  readonly #store: MessageStore["Service"];
+  readonly #authorizer: Authorizer["Service"];
+
+  constructor(surroundings: BrokerSurroundings) {
+    const { store, counters, limits, authorizer, clock } = surroundings;
+    const context: SessionContext = { store, counters, limits, encoder: new PublishEncoder() };
+    this.counters = counters;
+    this.limits = limits;
+    this.clock = clock;
+    this.#store = store;
+    this.#authorizer = authorizer;
+    this.turn = new Turn(surroundings.defer, () => store.commit(), (turn) => this.#turnEnded(turn));
+    this.wheel = new TimerWheel(clock());
+    const retained = new RetainedMessages(store, counters);
+    const shared = new SharedDelivery(context, this.trie);
+    this.router = new Router(context, this.trie, retained, shared, this.turn);
+    this.authentication = new Authentication(surroundings.authenticator);
+    this.#subscriptions = new Subscriptions(context, this.trie, retained, this.router, authorizer, this.topics);
+    this.sessions = new SessionManager({
+      context,
+      topics: this.topics,
+      router: this.router,
+      shared,
+      subscriptions: this.#subscriptions,
+      wills: new Wills(this.router, this.topics, this.wheel, limits),
+      wheel: this.wheel,
+      authentication: this.authentication,
+      connectionsMax: surroundings.connectionsMax,
+      newClientId: surroundings.newClientId,
+    });
+    this.handler = new PacketHandler(context, this.topics, this);
+  }
+
+  publish(publisher: Session, message: Message, topic: Topic, packetId: number, nowMs: number): void {
+    this.router.publish(publisher, message, topic, packetId, nowMs);
+  }
+
+  acknowledge(publisher: Session, header: number, packetId: number, reasonCode: number): void {
+    this.router.acknowledge(publisher, header, packetId, reasonCode);
+  }
+
+  release(publisher: Session, packetId: number): void {
+    const position = this.#store.appendRelease(publisher.clientId, packetId);
+    this.router.acknowledgeWhenCommitted(position, publisher, AckHeader.PUBCOMP, packetId);
+  }
+
+  mayPublish(publisher: Session, topic: Topic): boolean {
+    return this.#authorizer.mayPublish(publisher, topic.name);
+  }
+
+  subscribe(session: Session, packet: SubscribePacket, nowMs: number): void {
+    this.#subscriptions.subscribe(session, packet, nowMs);
+  }
+
+  unsubscribe(session: Session, packet: UnsubscribePacket): void {
+    this.#subscriptions.unsubscribe(session, packet);
+  }
+
+  disconnected(session: Session, packet: DisconnectPacket): Fault | undefined {
+    return this.sessions.disconnected(session, packet.reasonCode, packet.sessionExpiryInterval);
+  }
+
+  authenticate(session: Session, packet: AuthPacket): Fault | undefined {
+    return this.authentication.reauthenticate(session, packet);
+  }
+
+  #turnEnded(turn: Turn): void {
+    if (turn.publications === 0) return;
+    const microseconds = Math.max(0, (this.clock() - turn.startedMs) * 1000);
+    this.counters.messageProcessingLatencyMicroseconds.observeMany(microseconds, turn.publications);
+    turn.publications = 0;
+  }
+}

@@ -1,0 +1,49 @@
+/**
+ * The Retained Messages: one position in the message store per Topic Name. [MQTT 5.0, 3.3.1.3]
+ *
+ * Every entry holds one reference to its message. Expired ones are removed when a subscription comes across them.
+ */
+import type { Counters } from "../metrics/counters.ts";
+import { Message } from "../protocol/message.ts";
+import type { MessageStore } from "../storage/message_store.ts";
+import { RetainedIndex } from "../topics/retained_index.ts";
+
+/** See the head of this file. */
+export class RetainedMessages {
+  readonly #index = new RetainedIndex<number>();
+  readonly #store: MessageStore["Service"];
+  readonly #counters: Counters;
+  readonly #message = new Message();
+
+  constructor(store: MessageStore["Service"], counters: Counters) {
+    this.#store = store;
+    this.#counters = counters;
+  }
+
+  /** Sets the Retained Message of a topic, or removes it when the payload is empty. [MQTT-3.3.1-5, -6, -7] */
+  apply(topicName: string, position: number, payloadSize: number): void {
+    let replaced: number | undefined;
+    if (payloadSize === 0) replaced = this.#index.delete(topicName);
+    else {
+      this.#store.retain(position);
+      replaced = this.#index.set(topicName, position);
+    }
+    if (replaced !== undefined) this.#store.release(replaced);
+    this.#counters.retainedMessages = this.#index.size;
+  }
+
+  /**
+   * Visits the Retained Messages that match a Topic Filter and have not expired.
+   *
+   * @param visit Gets a view that is valid during the call. It must not append to the store.
+   */
+  match(filter: string, nowMs: number, visit: (message: Message, position: number) => void): void {
+    const expired: string[] = [];
+    this.#index.match(filter, (name, position) => {
+      this.#store.read(position, this.#message);
+      if (this.#message.isExpired(nowMs)) expired.push(name);
+      else visit(this.#message, position);
+    });
+    for (const name of expired) this.apply(name, 0, 0);
+  }
+}

@@ -1,0 +1,210 @@
+/**
+ * The router: what happens to an Application Message. The rule of the whole broker stands in `#settle`:
+ *
+ *     commit, then acknowledge, then deliver.
+ *
+ * A QoS 0 message that is not retained is delivered at once, straight from the read buffer. Every other message is
+ * appended to the store and waits; when its position is committed its publisher is acknowledged and its receivers get
+ * it, in the order of positions. Acknowledgements without a message (refusals, PUBCOMP, SUBACK…) wait in the same
+ * line, so they leave in the order in which their packets came. [MQTT-4.6.0-2, -3, -4]
+ */
+import { Message } from "../protocol/message.ts";
+import type { QoS } from "../protocol/packets.ts";
+import { AckHeader } from "../protocol/publish_codec.ts";
+import { ReasonCode } from "../protocol/reason_codes.ts";
+import type { DeliveryOrigin } from "../session/delivery_origin.ts";
+import type { Session } from "../session/session.ts";
+import type { SessionContext } from "../session/session_context.ts";
+import { type Position, STORE_FULL } from "../storage/message_store.ts";
+import { NoLocal, type Receiver } from "../topics/receiver.ts";
+import type { MatchResult, SubscriptionTrie } from "../topics/subscription_trie.ts";
+import type { Topic } from "../topics/topic.ts";
+import { CommitQueue, Waiting, type WaitingEntry } from "./commit_queue.ts";
+import type { RetainedMessages } from "./retained_messages.ts";
+import type { SharedDelivery } from "./shared_delivery.ts";
+import type { Turn } from "./turn.ts";
+
+/** See the head of this file. */
+export class Router {
+  readonly #context: SessionContext;
+  readonly #trie: SubscriptionTrie<Session>;
+  readonly #retained: RetainedMessages;
+  readonly #shared: SharedDelivery;
+  readonly #turn: Turn;
+  readonly #waiting = new CommitQueue();
+  readonly #committed = new Message();
+
+  constructor(
+    context: SessionContext,
+    trie: SubscriptionTrie<Session>,
+    retained: RetainedMessages,
+    shared: SharedDelivery,
+    turn: Turn,
+  ) {
+    this.#context = context;
+    this.#trie = trie;
+    this.#retained = retained;
+    this.#shared = shared;
+    this.#turn = turn;
+    context.store.whenCommitted((committed) => this.#settleUpTo(committed));
+  }
+
+  /**
+   * Routes a message.
+   *
+   * @param publisher The publishing Session, or null for the broker itself and for Will Messages.
+   * @param packetId To acknowledge once committed; 0 at QoS 0.
+   */
+  publish(publisher: Session | null, message: Message, topic: Topic, packetId: number, nowMs: number): void {
+    const turn = this.#turn;
+    turn.publications++;
+    turn.schedule(nowMs);
+    const matched = this.#trie.match(topic);
+    if (message.qos === 0 && !message.retain) {
+      this.#deliver(message, 0, matched, publisher, nowMs);
+      return;
+    }
+    const position = this.#isRefusedByQueue(message, matched)
+      ? STORE_FULL
+      : this.#context.store.append(message, publisher === null ? "" : publisher.clientId);
+    const header = message.qos === 0 ? 0 : message.qos === 1 ? AckHeader.PUBACK : AckHeader.PUBREC;
+    if (position === STORE_FULL) {
+      this.#refuse(publisher, header, packetId);
+      return;
+    }
+    const entry = this.#push(Waiting.PUBLISH, position, publisher);
+    entry.header = publisher === null ? 0 : header;
+    entry.packetId = packetId;
+    // [MQTT-3.4.2-1] Told to v5 publishers only; a retained message was stored, so it was not for nothing.
+    const isForNobody = matched.receivers.length === 0 && matched.groups.length === 0 && !message.retain;
+    entry.reasonCode = isForNobody && publisher !== null && publisher.isV5 ? ReasonCode.NO_MATCHING_SUBSCRIBERS : 0;
+    entry.topic = topic;
+    entry.matched = matched;
+  }
+
+  /** Acknowledges a packet in line with the others, after everything appended so far. */
+  acknowledge(publisher: Session, header: number, packetId: number, reasonCode: number): void {
+    this.#acknowledgeAt(0, publisher, header, packetId, reasonCode);
+  }
+
+  /** Acknowledges a packet once `position` is committed. */
+  acknowledgeWhenCommitted(position: Position, publisher: Session, header: number, packetId: number): void {
+    this.#acknowledgeAt(position, publisher, header, packetId, 0);
+  }
+
+  /** Calls `run` once `position` is committed, in line with the acknowledgements. */
+  runWhenCommitted(position: Position, run: () => void): void {
+    this.#push(Waiting.RUN, position, null).run = run;
+    this.#turn.schedule(this.#turn.startedMs);
+  }
+
+  #acknowledgeAt(position: Position, publisher: Session, header: number, packetId: number, reasonCode: number): void {
+    const entry = this.#push(Waiting.ACKNOWLEDGE, position, publisher);
+    entry.header = header;
+    entry.packetId = packetId;
+    // [MQTT 3.1.1, 3.3.5] v3 has no negative acknowledgement: the message is acknowledged and goes nowhere.
+    entry.reasonCode = publisher.isV5 ? reasonCode : 0;
+    this.#turn.schedule(this.#turn.startedMs);
+  }
+
+  #push(kind: number, position: Position, publisher: Session | null): WaitingEntry {
+    const entry = this.#waiting.push();
+    entry.kind = kind;
+    entry.position = position;
+    entry.publisher = publisher;
+    entry.sink = publisher === null ? null : publisher.sink;
+    return entry;
+  }
+
+  /** No room: a v5 publisher is told, a v3 one keeps its message and may send it again. */
+  #refuse(publisher: Session | null, header: number, packetId: number): void {
+    this.#context.counters.messagesDropped.store_full++;
+    if (publisher === null || header === 0) return;
+    if (header === AckHeader.PUBREC) publisher.inboundQos2?.delete(packetId);
+    if (publisher.isV5) this.acknowledge(publisher, header, packetId, ReasonCode.QUOTA_EXCEEDED);
+  }
+
+  #isRefusedByQueue(message: Message, matched: MatchResult<Session>): boolean {
+    if (this.#context.limits.queueFull !== "reject" || message.qos === 0) return false;
+    const size = message.topicEnd - message.topicStart + message.propertiesEnd - message.propertiesStart +
+      message.payloadSize;
+    const receivers = matched.receivers;
+    for (let i = 0; i < receivers.length; i++) {
+      if (receivers[i]!.qos > 0 && receivers[i]!.subscriber.isQueueFullFor(size)) return true;
+    }
+    return false;
+  }
+
+  #settleUpTo(committed: Position): void {
+    const waiting = this.#waiting;
+    for (let entry = waiting.peek(committed); entry !== undefined; entry = waiting.peek(committed)) {
+      this.#settle(entry);
+      waiting.drop();
+    }
+  }
+
+  #settle(entry: WaitingEntry): void {
+    switch (entry.kind) {
+      case Waiting.ACKNOWLEDGE:
+        this.#writeAcknowledgement(entry);
+        return;
+      case Waiting.RUN:
+        entry.run!();
+        return;
+      default: {
+        const { store } = this.#context;
+        const { position } = entry;
+        const message = this.#committed;
+        const nowMs = this.#turn.startedMs;
+        this.#writeAcknowledgement(entry);
+        store.read(position, message);
+        if (message.retain) this.#retained.apply(entry.topic!.name, position, message.payloadSize);
+        if (!message.isExpired(nowMs)) this.#deliver(message, position, entry.matched!, entry.publisher, nowMs);
+        store.release(position);
+      }
+    }
+  }
+
+  #writeAcknowledgement(entry: WaitingEntry): void {
+    const { publisher, header, reasonCode } = entry;
+    if (header === 0 || publisher === null || publisher.sink !== entry.sink) return;
+    if (header !== AckHeader.PUBREC || reasonCode >= 0x80) {
+      if (publisher.inboundUnacknowledged > 0) publisher.inboundUnacknowledged--;
+    }
+    publisher.acknowledge(header, entry.packetId, reasonCode);
+  }
+
+  #deliver(
+    message: Message,
+    position: Position,
+    matched: MatchResult<Session>,
+    publisher: Session | null,
+    nowMs: number,
+  ): void {
+    const { receivers, groups } = matched;
+    const count = receivers.length;
+    if (count + groups.length === 0) return;
+    this.#context.encoder.begin(message, nowMs, count + groups.length);
+    for (let i = 0; i < count; i++) {
+      const receiver = receivers[i]!;
+      if (receiver.noLocal === NoLocal.NONE || receiver.subscriber !== publisher) {
+        deliverTo(receiver, message, position);
+      } else if (receiver.local !== undefined) deliverTo(receiver.local, message, position);
+    }
+    for (let i = 0; i < groups.length; i++) this.#shared.deliver(groups[i]!, message, position);
+  }
+}
+
+function deliverTo(receiver: Receiver<Session>, message: Message, position: Position): void {
+  const session = receiver.subscriber;
+  if (session.isEnded) return;
+  // [MQTT-3.3.1-12, -13]
+  const retain = message.retain && receiver.retainAsPublished;
+  const qos = (message.qos < receiver.qos ? message.qos : receiver.qos) as QoS;
+  if (qos === 0) session.deliverOnce(message, retain, receiver.identifiers);
+  else session.deliverStored(message, position, qos, retain, originOf(receiver));
+}
+
+function originOf(receiver: Receiver<Session>): DeliveryOrigin | null {
+  return receiver.identifiers.length === 0 ? null : { identifiers: receiver.identifiers, group: null };
+}

@@ -1,0 +1,256 @@
+/**
+ * Sessions by Client Identifier: opening, taking over, leaving, expiring. [MQTT 5.0, 3.1.4, 4.1 and 4.13]
+ *
+ *   connect ──▶ rules ──▶ authentication ──▶ record ──▶ attach, CONNACK, what waited
+ *   close   ──▶ detach ──▶ Will ──▶ Session ends now, later, or never
+ *
+ * A Session is attached to its connection at the moment CONNACK is written, never before: nothing can reach a client
+ * ahead of it, and of two connections with one Client Identifier the later one wins. [MQTT-3.1.4-3]
+ */
+import type { Verdict } from "../auth/authenticator.ts";
+import { encodeConnack } from "../protocol/codec_encode.ts";
+import { type ConnectPacket, Fault } from "../protocol/packets.ts";
+import { ReasonCode, reasonCodeName } from "../protocol/reason_codes.ts";
+import type { PacketSink } from "../session/packet_sink.ts";
+import { Session } from "../session/session.ts";
+import type { SessionContext } from "../session/session_context.ts";
+import type { TopicCache } from "../topics/topic.ts";
+import type { Authentication } from "./authentication.ts";
+import { connackProperties, grantedKeepAlive, grantedSessionExpiry, validateConnect } from "./connect_rules.ts";
+import type { Router } from "./router.ts";
+import type { SharedDelivery } from "./shared_delivery.ts";
+import type { Subscriptions } from "./subscriptions.ts";
+import { Timer, type TimerWheel } from "./timer_wheel.ts";
+import type { Wills } from "./wills.ts";
+
+/** Where a connection comes from. */
+export interface Peer {
+  /** Address for logs, without port. */
+  readonly remoteAddress: string;
+  readonly isLoopback: boolean;
+}
+
+/** A connection that sent CONNECT. */
+export interface ConnectingClient extends PacketSink {
+  readonly peer: Peer;
+  /** CONNACK was written and the Session attached; packets are handled from now on. */
+  connected(session: Session, keepAliveSeconds: number): void;
+  /** CONNECT was refused and CONNACK written; the connection ends. */
+  refused(reasonCode: number): void;
+}
+
+/** The parts of the broker that opening and closing a Session needs. */
+export interface SessionParts {
+  readonly context: SessionContext;
+  readonly topics: TopicCache;
+  readonly router: Router;
+  readonly shared: SharedDelivery;
+  readonly subscriptions: Subscriptions;
+  readonly wills: Wills;
+  readonly wheel: TimerWheel;
+  readonly authentication: Authentication;
+  /** Most connections at once; read with every CONNECT. */
+  readonly connectionsMax: () => number;
+  /** A Client Identifier nobody else has. */
+  readonly newClientId: () => string;
+}
+
+/** See the head of this file. */
+export class SessionManager {
+  readonly #parts: SessionParts;
+  readonly #sessions = new Map<string, Session>();
+  readonly #expiries = new Map<Session, Timer>();
+  #isDraining = false;
+
+  constructor(parts: SessionParts) {
+    this.#parts = parts;
+  }
+
+  /** All Sessions, by Client Identifier. */
+  get sessions(): ReadonlyMap<string, Session> {
+    return this.#sessions;
+  }
+
+  /** Handles the CONNECT of a new connection; the answer goes to `client`, now or later. */
+  connect(client: ConnectingClient, packet: ConnectPacket, clock: () => number): void {
+    const { context, topics, authentication, connectionsMax } = this.#parts;
+    const fault = validateConnect(packet, context.limits, topics);
+    if (fault !== undefined) return this.#refuse(client, packet, fault.reasonCode, fault.text);
+    if (this.#isDraining) return this.#refuse(client, packet, ReasonCode.SERVER_SHUTTING_DOWN);
+    if (context.counters.connectionsCurrent > connectionsMax()) {
+      return this.#refuse(client, packet, ReasonCode.QUOTA_EXCEEDED, "the broker has its maximum of connections");
+    }
+    const clientId = packet.clientId === "" ? this.#parts.newClientId() : packet.clientId;
+    authentication.verify(client, packet, clientId, (verdict, data) => {
+      if (!client.isOpen) return;
+      if (verdict.kind === "refuse") this.#refuse(client, packet, verdict.reasonCode);
+      else this.#open(client, packet, clientId, verdict, data, clock);
+    });
+  }
+
+  /** A connection that served a Session ended, for whatever reason. */
+  connectionLost(session: Session, sink: PacketSink, nowMs: number): void {
+    if (session.sink !== sink) return;
+    const { context, wills, shared, wheel, authentication } = this.#parts;
+    session.detach();
+    authentication.forget(session);
+    context.counters.sessionsOnline--;
+    context.counters.sessionsOffline++;
+    if (this.#isDraining) session.will = undefined;
+    wills.connectionLost(session, nowMs);
+    shared.memberOffline(session, nowMs);
+    if (!session.isDurable) {
+      this.#end(session, nowMs);
+    } else if (session.sessionExpiryInterval !== NEVER_EXPIRES) {
+      const timer = new Timer((firedMs) => this.#end(session, firedMs));
+      this.#expiries.set(session, timer);
+      wheel.schedule(timer, nowMs + session.sessionExpiryInterval * 1000);
+    }
+  }
+
+  /** DISCONNECT from the client. [MQTT 5.0, 3.14] */
+  disconnected(session: Session, reasonCode: number, sessionExpiryInterval: number | undefined): Fault | undefined {
+    if (sessionExpiryInterval !== undefined) {
+      if (session.sessionExpiryInterval === 0 && sessionExpiryInterval !== 0) return EXPIRY_RAISED_FROM_0;
+      session.sessionExpiryInterval = grantedSessionExpiry(sessionExpiryInterval, this.#parts.context.limits);
+    }
+    // [MQTT-3.14.4-3] Only a normal goodbye takes the Will Message back.
+    if (reasonCode === ReasonCode.SUCCESS) session.will = undefined;
+    return undefined;
+  }
+
+  /** Says goodbye to every client and refuses new ones. */
+  drain(): void {
+    this.#isDraining = true;
+    for (const session of this.#sessions.values()) session.sink?.disconnect(ReasonCode.SERVER_SHUTTING_DOWN);
+  }
+
+  #refuse(client: ConnectingClient, packet: ConnectPacket, reasonCode: number, reasonString?: string): void {
+    const { counters } = this.#parts.context;
+    counters.connectsRefused.add(reasonCodeName(reasonCode));
+    const properties = reasonString === undefined ? {} : { reasonString };
+    client.out.append(encodeConnack(packet.version, false, reasonCode, properties, packet.maximumPacketSize));
+    counters.packetsSent++;
+    client.touch();
+    client.refused(reasonCode);
+  }
+
+  #open(
+    client: ConnectingClient,
+    packet: ConnectPacket,
+    clientId: string,
+    verdict: Verdict & { readonly kind: "accept" },
+    authenticationData: Uint8Array | undefined,
+    clock: () => number,
+  ): void {
+    const { context, router } = this.#parts;
+    const nowMs = clock();
+    const known = this.#sessions.get(clientId);
+    if (known !== undefined && known.sink !== null) this.#takeOver(known, known.sink, nowMs);
+    const present = packet.cleanStart ? undefined : this.#sessions.get(clientId);
+    if (packet.cleanStart && known !== undefined && !known.isEnded) this.#end(known, nowMs);
+    const session = present ?? this.#create(clientId);
+    const sessionExpiryInterval = grantedSessionExpiry(packet.sessionExpiryInterval, context.limits);
+    const finish = () => {
+      if (!client.isOpen) return this.#abandon(session, clock());
+      // Between the record and now another connection may have taken the Session, or ended it.
+      if (session.isEnded) return this.#refuse(client, packet, ReasonCode.SESSION_TAKEN_OVER);
+      if (session.sink !== null) this.#takeOver(session, session.sink, clock());
+      session.sessionExpiryInterval = sessionExpiryInterval;
+      session.username = verdict.username;
+      session.will = packet.will;
+      this.#attach(client, packet, session, present !== undefined, authenticationData, clock());
+    };
+    if (sessionExpiryInterval === 0) return finish();
+    const change = { kind: "open", clientId, sessionExpiryInterval } as const;
+    router.runWhenCommitted(context.store.appendSessionChange(change), finish);
+  }
+
+  #attach(
+    client: ConnectingClient,
+    packet: ConnectPacket,
+    session: Session,
+    isPresent: boolean,
+    authenticationData: Uint8Array | undefined,
+    nowMs: number,
+  ): void {
+    const { context, wills, shared, authentication } = this.#parts;
+    const { counters, limits } = context;
+    wills.cancel(session);
+    this.#cancelExpiry(session);
+    session.attach(client, {
+      version: packet.version,
+      receiveMaximum: packet.receiveMaximum,
+      packetBytesMax: packet.maximumPacketSize,
+      topicAliasMaximum: Math.min(packet.topicAliasMaximum, limits.topicAliasMax),
+    });
+    counters.sessionsOnline++;
+    counters.sessionsOffline--;
+    const keepAliveSeconds = grantedKeepAlive(packet.keepAliveSeconds, limits);
+    const properties = connackProperties(packet, limits, {
+      clientId: session.clientId,
+      sessionExpiryInterval: session.sessionExpiryInterval,
+      keepAliveSeconds,
+    });
+    if (packet.authenticationMethod !== undefined) {
+      properties.authenticationMethod = packet.authenticationMethod;
+      if (authenticationData !== undefined) properties.authenticationData = authenticationData;
+      authentication.adopt(client, session);
+    }
+    client.out.append(
+      encodeConnack(packet.version, isPresent, ReasonCode.SUCCESS, properties, packet.maximumPacketSize),
+    );
+    counters.packetsSent++;
+    if (!client.isTouched) client.touch();
+    client.connected(session, keepAliveSeconds);
+    session.pump(nowMs);
+    shared.memberOnline(session, nowMs);
+  }
+
+  #create(clientId: string): Session {
+    const session = new Session(clientId, this.#parts.context);
+    this.#sessions.set(clientId, session);
+    this.#parts.context.counters.sessionsOffline++;
+    return session;
+  }
+
+  /** [MQTT-3.1.4-3] The older connection is told and closed. */
+  #takeOver(session: Session, sink: PacketSink, nowMs: number): void {
+    this.connectionLost(session, sink, nowMs);
+    sink.disconnect(ReasonCode.SESSION_TAKEN_OVER);
+  }
+
+  /** The client went away before its CONNACK: a Session made for it goes too, an older one stays as it was. */
+  #abandon(session: Session, nowMs: number): void {
+    if (session.sink === null && !session.isEnded && !this.#expiries.has(session) && !session.isDurable) {
+      this.#end(session, nowMs);
+    }
+  }
+
+  #end(session: Session, nowMs: number): void {
+    const { context, wills, subscriptions, shared } = this.#parts;
+    this.#cancelExpiry(session);
+    wills.sessionEnded(session, nowMs);
+    shared.memberOffline(session, nowMs);
+    subscriptions.removeAll(session);
+    if (session.isDurable) context.store.appendSessionChange({ kind: "end", clientId: session.clientId });
+    session.end();
+    this.#sessions.delete(session.clientId);
+    context.counters.sessionsOffline--;
+  }
+
+  #cancelExpiry(session: Session): void {
+    const timer = this.#expiries.get(session);
+    if (timer === undefined) return;
+    this.#expiries.delete(session);
+    this.#parts.wheel.cancel(timer);
+  }
+}
+
+/** Session Expiry Interval of a Session that stays. [MQTT 5.0, 3.1.2.11.2] */
+const NEVER_EXPIRES = 0xffff_ffff;
+const EXPIRY_RAISED_FROM_0 = new Fault(
+  ReasonCode.PROTOCOL_ERROR,
+  "MQTT-3.1.2-23",
+  "DISCONNECT sets a Session Expiry Interval although CONNECT set none",
+);

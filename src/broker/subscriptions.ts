@@ -1,0 +1,216 @@
+/**
+ * SUBSCRIBE and UNSUBSCRIBE: what is granted, what the trie learns, and the Retained Messages that follow.
+ * [MQTT 5.0, 3.8 to 3.11]
+ *
+ * The subscription takes effect at once; SUBACK and UNSUBACK wait for the record when the Session outlives its
+ * connection. Retained Messages are sent after SUBACK.
+ */
+import type { Authorizer } from "../auth/authorizer.ts";
+import { encodeSuback, encodeUnsuback } from "../protocol/codec_encode.ts";
+import type { Message } from "../protocol/message.ts";
+import {
+  Fault,
+  type QoS,
+  type SubscribePacket,
+  type SubscriptionRequest,
+  type UnsubscribePacket,
+} from "../protocol/packets.ts";
+import { NO_IDENTIFIERS } from "../protocol/publish_encoder.ts";
+import { ReasonCode } from "../protocol/reason_codes.ts";
+import type { DeliveryOrigin } from "../session/delivery_origin.ts";
+import type { Session } from "../session/session.ts";
+import type { SessionContext } from "../session/session_context.ts";
+import type { Position } from "../storage/message_store.ts";
+import type { SubscriptionTrie } from "../topics/subscription_trie.ts";
+import type { Subscription } from "../topics/subscription.ts";
+import {
+  hasWildcard,
+  isSharedFilter,
+  parseSharedFilter,
+  type TopicLimits,
+  validateTopicFilter,
+} from "../topics/topic_rules.ts";
+import type { RetainedMessages } from "./retained_messages.ts";
+import type { Router } from "./router.ts";
+
+/** See the head of this file. */
+export class Subscriptions {
+  readonly #context: SessionContext;
+  readonly #trie: SubscriptionTrie<Session>;
+  readonly #retained: RetainedMessages;
+  readonly #router: Router;
+  readonly #authorizer: Authorizer["Service"];
+  readonly #topicLimits: TopicLimits;
+
+  constructor(
+    context: SessionContext,
+    trie: SubscriptionTrie<Session>,
+    retained: RetainedMessages,
+    router: Router,
+    authorizer: Authorizer["Service"],
+    topicLimits: TopicLimits,
+  ) {
+    this.#context = context;
+    this.#trie = trie;
+    this.#retained = retained;
+    this.#router = router;
+    this.#authorizer = authorizer;
+    this.#topicLimits = topicLimits;
+  }
+
+  /** Handles SUBSCRIBE. [MQTT-3.8.4-1, -5, -6] */
+  subscribe(session: Session, packet: SubscribePacket, nowMs: number): void {
+    const codes: number[] = [];
+    const wantRetained: Subscription<Session>[] = [];
+    let position: Position = 0;
+    for (const request of packet.subscriptions) {
+      const refusal = this.#refusalOf(session, request);
+      if (refusal !== undefined) {
+        codes.push(refusal);
+        continue;
+      }
+      const subscription = this.#grant(session, request, packet.subscriptionIdentifier);
+      const isNew = this.#add(session, request.filter, subscription);
+      codes.push(subscription.qos);
+      const handling = request.retainHandling;
+      // [MQTT-3.3.1-9, -10, -11]; a Shared Subscription gets no Retained Messages. [MQTT 5.0, 4.8.2]
+      if (subscription.group === "" && (handling === 0 || (handling === 1 && isNew))) wantRetained.push(subscription);
+      if (session.isDurable) {
+        position = this.#context.store.appendSessionChange({
+          kind: "subscribe",
+          clientId: session.clientId,
+          filter: request.filter,
+          qos: subscription.qos,
+        });
+      }
+    }
+    const finish = () => {
+      this.#send(session, encodeSuback(session.version, packet.packetId, codes));
+      for (const subscription of wantRetained) this.#sendRetained(session, subscription, nowMs);
+    };
+    if (session.isDurable) this.#whenCommitted(session, position, finish);
+    else finish();
+  }
+
+  /** Handles UNSUBSCRIBE. [MQTT-3.10.4-4] */
+  unsubscribe(session: Session, packet: UnsubscribePacket): void {
+    const codes: number[] = [];
+    let position: Position = 0;
+    for (const filter of packet.filters) {
+      const isKnown = this.#remove(session, filter);
+      codes.push(isKnown ? ReasonCode.SUCCESS : this.#unsubscribeFailure(filter));
+      if (!isKnown || !session.isDurable) continue;
+      position = this.#context.store.appendSessionChange({ kind: "unsubscribe", clientId: session.clientId, filter });
+    }
+    const finish = () => this.#send(session, encodeUnsuback(session.version, packet.packetId, codes));
+    if (session.isDurable) this.#whenCommitted(session, position, finish);
+    else finish();
+  }
+
+  /** Removes all subscriptions of a Session that ends. */
+  removeAll(session: Session): void {
+    for (const subscription of session.subscriptions.values()) {
+      this.#trie.remove(session, subscription.filter, subscription.group);
+    }
+    session.subscriptions.clear();
+    this.#context.counters.subscriptions = this.#trie.size;
+  }
+
+  #refusalOf(session: Session, request: SubscriptionRequest): number | undefined {
+    const { limits } = this.#context;
+    if (validateTopicFilter(request.filter, this.#topicLimits) !== undefined) return ReasonCode.TOPIC_FILTER_INVALID;
+    if (!limits.isSharedAvailable && isSharedFilter(request.filter)) {
+      return ReasonCode.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED;
+    }
+    const filter = splitFilter(request.filter).filter;
+    if (!limits.isWildcardAvailable && hasWildcard(filter)) return ReasonCode.WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED;
+    return this.#authorizer.maySubscribe(session, filter) ? undefined : ReasonCode.NOT_AUTHORIZED;
+  }
+
+  #grant(session: Session, request: SubscriptionRequest, identifier: number): Subscription<Session> {
+    const { group, filter } = splitFilter(request.filter);
+    return {
+      subscriber: session,
+      filter,
+      group,
+      qos: Math.min(request.qos, this.#context.limits.qosMax) as QoS,
+      noLocal: request.noLocal,
+      retainAsPublished: request.retainAsPublished,
+      retainHandling: request.retainHandling,
+      subscriptionIdentifier: identifier,
+    };
+  }
+
+  /** Returns true when the Session had no subscription to this filter. [MQTT-3.8.4-3] */
+  #add(session: Session, fullFilter: string, subscription: Subscription<Session>): boolean {
+    const replaced = this.#trie.add(subscription);
+    session.subscriptions.set(fullFilter, subscription);
+    this.#context.counters.subscriptions = this.#trie.size;
+    return replaced === undefined;
+  }
+
+  #remove(session: Session, fullFilter: string): boolean {
+    const subscription = session.subscriptions.get(fullFilter);
+    if (subscription === undefined) return false;
+    session.subscriptions.delete(fullFilter);
+    this.#trie.remove(session, subscription.filter, subscription.group);
+    this.#context.counters.subscriptions = this.#trie.size;
+    return true;
+  }
+
+  #unsubscribeFailure(filter: string): number {
+    return validateTopicFilter(filter, this.#topicLimits) === undefined
+      ? ReasonCode.NO_SUBSCRIPTION_EXISTED
+      : ReasonCode.TOPIC_FILTER_INVALID;
+  }
+
+  #whenCommitted(session: Session, position: Position, finish: () => void): void {
+    const sink = session.sink;
+    this.#router.runWhenCommitted(position, () => {
+      if (session.sink === sink) finish();
+    });
+  }
+
+  #sendRetained(session: Session, subscription: Subscription<Session>, nowMs: number): void {
+    const identifier = subscription.subscriptionIdentifier;
+    const identifiers = identifier === 0 ? NO_IDENTIFIERS : [identifier];
+    const origin = identifier === 0 ? null : { identifiers, group: null };
+    this.#retained.match(subscription.filter, nowMs, (message, position) => {
+      this.#sendOneRetained(session, subscription.qos, message, position, origin, nowMs);
+    });
+  }
+
+  #sendOneRetained(
+    session: Session,
+    granted: QoS,
+    message: Message,
+    position: Position,
+    origin: DeliveryOrigin | null,
+    nowMs: number,
+  ): void {
+    const qos = Math.min(message.qos, granted) as QoS;
+    this.#context.encoder.begin(message, nowMs, 1);
+    if (qos > 0) session.deliverStored(message, position, qos, true, origin);
+    else if (session.canSendNow) {
+      session.deliverOnce(message, true, origin === null ? NO_IDENTIFIERS : origin.identifiers);
+    } // Unlike a live message, a retained one would not come again: it waits for room.
+    else session.enqueue(position, RETAIN_FLAG, origin);
+  }
+
+  #send(session: Session, packet: Uint8Array): void {
+    const sink = session.sink;
+    if (sink === null || !sink.isOpen) return;
+    sink.out.append(packet);
+    this.#context.counters.packetsSent++;
+    if (!sink.isTouched) sink.touch();
+  }
+}
+
+function splitFilter(fullFilter: string): { readonly group: string; readonly filter: string } {
+  if (!isSharedFilter(fullFilter)) return { group: "", filter: fullFilter };
+  const shared = parseSharedFilter(fullFilter);
+  return shared instanceof Fault ? { group: "", filter: fullFilter } : shared;
+}
+
+/** RETAIN in the flags of a queue entry; its QoS bits are 0. */
+const RETAIN_FLAG = 4;
