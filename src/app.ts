@@ -1,0 +1,136 @@
+/**
+ * The whole broker as one graph of layers, on one screen. Read it from bottom to top of the floors: what stands above
+ * is built later and closed earlier.
+ */
+
+import * as Cause from "effect/Cause";
+import * as Data from "effect/Data";
+import * as Effect from "effect/Effect";
+import * as Layer from "effect/Layer";
+import * as Runtime from "effect/Runtime";
+import { reloadOnHangup } from "./cli/hangup.ts";
+import { pidFileLayer } from "./cli/pid_file.ts";
+import type { StopDeadline } from "./cli/run_main.ts";
+import type { LoadedConfig, Sources } from "./config/load.ts";
+import { AdminHttpServer } from "./admin/http_server.ts";
+import { type AnonymousPolicy, Authenticator } from "./auth/authenticator.ts";
+import { Authorizer } from "./auth/authorizer.ts";
+import { Broker } from "./broker/broker.ts";
+import { ConfigStore } from "./config/reload.ts";
+import type { Config } from "./config/schema.ts";
+import { VERSION } from "./config/version.ts";
+import type { LogFileUnavailable } from "./logging/errors.ts";
+import { Listeners } from "./listeners/listeners.ts";
+import { Level, Log } from "./logging/log.ts";
+import { launchSupervised } from "./logging/supervisor.ts";
+import { Metrics } from "./metrics/metrics.ts";
+import { Readiness } from "./metrics/readiness.ts";
+import { MessageStore } from "./storage/message_store.ts";
+
+/** The broker could not start or could not go on. The log says why. */
+export class BrokerFailed extends Data.TaggedError("BrokerFailed")<{ readonly cause: unknown }> {
+  override get message(): string {
+    return "the broker has failed";
+  }
+
+  override get [Runtime.errorExitCode](): number {
+    return Runtime.getErrorExitCode(this.cause);
+  }
+
+  override readonly [Runtime.errorReported] = false;
+}
+
+/** Time that the end of the process may take beyond `server.shutdown-timeout`: flushing, closing, exit. */
+const STOP_MARGIN_MS = 1000;
+
+/**
+ * Runs the broker until it is interrupted.
+ *
+ * @param loaded The configuration to start with.
+ * @param sources Where it came from, for reloads.
+ * @param deadline Kept at the configured time for a stop.
+ * @returns Fails with `BrokerFailed` after everything has been closed and the reason logged.
+ */
+export function runBroker(
+  loaded: LoadedConfig,
+  sources: Sources,
+  deadline: StopDeadline,
+): Effect.Effect<never, BrokerFailed | LogFileUnavailable> {
+  const { config } = loaded;
+  const configStore = ConfigStore.layer(loaded, sources);
+  const foundation = Layer.mergeAll(pidFileLayer(config.server.pidFile), followConfig(deadline), reloadOnHangup);
+
+  const { metrics } = config;
+  const admin = metrics.enabled && metrics.bind !== undefined
+    ? AdminHttpServer.layer({ ...metrics.bind, path: metrics.path })
+    : noAdmin;
+
+  const app = ready.pipe(
+    Layer.provideMerge(Listeners.layer),
+    Layer.provideMerge(Broker.layer),
+    Layer.provideMerge(Layer.mergeAll(MessageStore.layerMemory(config.storage.memoryBufferBytes), identity, admin)),
+    Layer.provideMerge(Layer.mergeAll(Metrics.layer, Readiness.layer)),
+    Layer.provideMerge(foundation),
+    Layer.provideMerge(configStore),
+  );
+
+  return Effect.logInfo("promptmq is starting", { version: VERSION, pid: Deno.pid, config: loaded.filePath }).pipe(
+    Effect.andThen(launchSupervised(app)),
+    Effect.onExit((exit) => exit._tag === "Failure" ? logStop(exit.cause) : Effect.void),
+    Effect.catchCause(failUnlessInterrupted),
+    Effect.provide(Log.layer(config.log)),
+  );
+}
+
+/** Applies the `live` options of the process itself: log level and deadline of a stop. */
+function followConfig(deadline: StopDeadline) {
+  return Layer.effectDiscard(Effect.gen(function* () {
+    const log = yield* Log;
+    const store = yield* ConfigStore;
+    const apply = (config: Config) => {
+      log.level = Level[config.log.level];
+      deadline.ms = config.server.shutdownTimeoutMs + STOP_MARGIN_MS;
+    };
+    apply(store.current());
+    yield* store.subscribe(apply);
+  }));
+}
+
+/** Who clients are and what they may do. */
+const identity = Layer.mergeAll(
+  Layer.unwrap(
+    Effect.map(
+      ConfigStore,
+      (store) => Authenticator.layer(() => String(store.current().auth.allowAnonymous) as AnonymousPolicy),
+    ),
+  ),
+  Authorizer.layerAllowAll,
+);
+
+/** Stands in when metrics are disabled. */
+const noAdmin = Layer.succeed(AdminHttpServer, AdminHttpServer.of({ hostname: "", port: 0 }));
+
+/** Built last and closed first: in between the broker serves. */
+const ready = Layer.effectDiscard(Effect.gen(function* () {
+  const { tcp, websocket } = yield* Listeners;
+  const admin = yield* AdminHttpServer;
+  const readiness = yield* Readiness;
+  yield* Effect.acquireRelease(
+    Effect.sync(() => readiness.set(undefined)),
+    () => Effect.sync(() => readiness.set("draining")),
+  );
+  const metrics = admin.port === 0 ? undefined : `${admin.hostname}:${admin.port}`;
+  yield* Effect.logInfo("promptmq is ready", { tcp, ws: websocket, metrics });
+}));
+
+function logStop(cause: Cause.Cause<unknown>): Effect.Effect<void> {
+  return Cause.hasInterruptsOnly(cause)
+    ? Effect.logInfo("promptmq has stopped")
+    : Effect.logFatal("promptmq has failed", cause);
+}
+
+function failUnlessInterrupted(cause: Cause.Cause<unknown>): Effect.Effect<never, BrokerFailed> {
+  return Cause.hasInterruptsOnly(cause)
+    ? Effect.interrupt
+    : Effect.fail(new BrokerFailed({ cause: Cause.squash(cause) }));
+}

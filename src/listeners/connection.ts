@@ -1,0 +1,309 @@
+/**
+ * One Network Connection: the only place where bytes and protocol state meet.
+ *
+ *   AWAITING_CONNECT ──CONNECT──▶ CONNECTING ──CONNACK 0──▶ CONNECTED
+ *          │                          │                        │
+ *          └──── timeout, fault ──────┴── refused ─────────────┴── DISCONNECT, fault, timeout, takeover
+ *                                     ▼
+ *                                  CLOSING: what is in the buffer leaves, then the socket is closed
+ *
+ * The transport presents received bytes and is told how many were used up; it is handed bytes to write and reports
+ * when they are gone. Nothing here waits and nothing is allocated per packet.
+ */
+import type { BrokerCore } from "../broker/broker_core.ts";
+import type { ConnectingClient, Peer } from "../broker/session_manager.ts";
+import { Timer } from "../broker/timer_wheel.ts";
+import type { Flushable } from "../broker/turn.ts";
+import { decodeClientPacket } from "../protocol/codec.ts";
+import { ConnectFault } from "../protocol/codec_connect.ts";
+import { encodeConnack, encodeDisconnect } from "../protocol/codec_encode.ts";
+import { Frame, Framer } from "../protocol/framer.ts";
+import { Fault, PacketType } from "../protocol/packets.ts";
+import { ReasonCode, reasonCodeName } from "../protocol/reason_codes.ts";
+import { recycle, WriteBuffer } from "../protocol/write_buffer.ts";
+import type { Session } from "../session/session.ts";
+
+/** The socket, as a connection needs it. */
+export interface Transport {
+  /**
+   * Writes `storage[0..length]`; calls `written` when all of it is gone. One write at a time.
+   * The transport owns the storage until then.
+   */
+  write(storage: Uint8Array, length: number): void;
+  /** Presents bytes again that were left when the connection was paused. */
+  resume(): void;
+  /** Ends the socket; everything was written. */
+  finish(): void;
+  /** Ends the socket at once, whatever is left. */
+  abort(): void;
+}
+
+/** Settings read by every connection; changed in place by a reload. */
+export interface ConnectionSettings {
+  writeBufferBytes: number;
+  readTimeoutMs: number;
+  writeTimeoutMs: number;
+}
+
+/** See the head of this file. */
+export class Connection implements ConnectingClient, Flushable {
+  readonly out: WriteBuffer;
+  writingBytes = 0;
+  isTouched = false;
+  isOpen = true;
+  /** While INCOMPLETE bytes are left: total size of the packet they begin, 0 = not known yet. */
+  packetSizeWanted = 0;
+  readonly #core: BrokerCore;
+  readonly #transport: Transport;
+  readonly #settings: ConnectionSettings;
+  readonly #openedMs: number;
+  readonly #timer: Timer;
+  #state: number = State.AWAITING_CONNECT;
+  #session: Session | null = null;
+  #isV5 = false;
+  #isExchanging = false;
+  #keepAliveMs = 0;
+  #lastReceivedMs: number;
+  #writingSinceMs = 0;
+  #closingSinceMs = 0;
+
+  constructor(core: BrokerCore, transport: Transport, readonly peer: Peer, settings: ConnectionSettings) {
+    this.#core = core;
+    this.#transport = transport;
+    this.#settings = settings;
+    this.out = new WriteBuffer(settings.writeBufferBytes);
+    this.#openedMs = this.#lastReceivedMs = core.clock();
+    this.#timer = new Timer((nowMs) => this.#checkTimeouts(nowMs));
+    core.counters.connectionOpened();
+    core.wheel.schedule(this.#timer, this.#openedMs + settings.readTimeoutMs);
+  }
+
+  /** True while received bytes must wait for the answer to CONNECT. */
+  get isPaused(): boolean {
+    return this.#state === State.CONNECTING && !this.#isExchanging;
+  }
+
+  /** True while the last bytes are on their way out or the peer's end is awaited. */
+  get isClosing(): boolean {
+    return this.#state >= State.CLOSING;
+  }
+
+  /**
+   * Handles every whole packet in `bytes[start..end]`.
+   *
+   * @returns Offset of the first byte that was not used up; present it again, followed by more.
+   */
+  receive(bytes: Uint8Array, start: number, end: number, nowMs: number): number {
+    const core = this.#core;
+    this.#lastReceivedMs = nowMs;
+    core.turn.schedule(nowMs);
+    let offset = start;
+    while (offset < end) {
+      if (this.#state >= State.CLOSING) return end;
+      if (this.isPaused) return offset;
+      const status = FRAMER.next(bytes, offset, end);
+      const { bodyStart, packetEnd, packetSize } = FRAMER;
+      const fault = this.#faultOfFrame(
+        status,
+        bytes[offset]!,
+        status === Frame.WHOLE ? packetEnd - offset : packetSize,
+      );
+      if (fault !== undefined) {
+        this.#fail(fault, nowMs);
+        return end;
+      }
+      if (status === Frame.INCOMPLETE) {
+        this.packetSizeWanted = packetSize;
+        return offset;
+      }
+      core.counters.packetsReceived++;
+      if (this.#state === State.CONNECTED) {
+        const broken = core.handler.handlePacket(this.#session!, bytes, offset, bodyStart, packetEnd, nowMs);
+        if (broken !== undefined) this.#fail(broken, nowMs);
+        else if (bytes[offset]! >> 4 === PacketType.DISCONNECT) this.#leave(nowMs);
+      } else this.#handleBeforeConnack(bytes.subarray(offset, packetEnd), nowMs);
+      offset = packetEnd;
+    }
+    return offset;
+  }
+
+  /** Received bytes ended: the peer closed its side, or the socket broke. */
+  receiveEnded(nowMs: number): void {
+    if (this.#state < State.CLOSING) this.#leave(nowMs);
+  }
+
+  touch(): void {
+    if (this.isTouched) return;
+    this.isTouched = true;
+    this.#core.turn.touch(this);
+  }
+
+  flush(): void {
+    this.isTouched = false;
+    if (this.writingBytes > 0) return;
+    const length = this.out.length;
+    if (length > 0) {
+      this.writingBytes = length;
+      this.#writingSinceMs = this.#lastReceivedMs > this.#writingSinceMs ? this.#lastReceivedMs : this.#core.clock();
+      this.#transport.write(this.out.take(), length);
+    } else if (this.#state === State.CLOSING) this.#finish();
+  }
+
+  /** The transport wrote everything it was given. */
+  written(storage: Uint8Array): void {
+    recycle(storage);
+    this.#core.counters.bytesOut += this.writingBytes;
+    this.writingBytes = 0;
+    if (this.out.length > 0 || this.#state === State.CLOSING) this.flush();
+    const session = this.#session;
+    if (session !== null && session.queuedCount > 0 && session.sink === this) session.pump(this.#core.clock());
+  }
+
+  /** The socket is gone; called exactly once, whoever ended it. */
+  closed(): void {
+    const nowMs = this.#core.clock();
+    if (this.#state < State.CLOSING) this.#leave(nowMs);
+    this.#state = State.CLOSED;
+    this.#core.wheel.cancel(this.#timer);
+    this.#core.counters.connectionClosed((nowMs - this.#openedMs) / 1000);
+  }
+
+  connected(session: Session, keepAliveSeconds: number): void {
+    this.#session = session;
+    this.#state = State.CONNECTED;
+    this.#isV5 = session.isV5;
+    // [MQTT-3.1.2-22] One and a half times the Keep Alive.
+    this.#keepAliveMs = keepAliveSeconds * 1500;
+    this.#lastReceivedMs = this.#core.clock();
+    this.#core.wheel.schedule(this.#timer, this.#nextCheckMs(this.#lastReceivedMs));
+    this.#transport.resume();
+  }
+
+  refused(): void {
+    this.#beginClosing(this.#core.clock());
+  }
+
+  disconnect(reasonCode: number, reasonString?: string): void {
+    if (!this.isOpen) return;
+    const nowMs = this.#core.clock();
+    if (this.#state === State.CONNECTED && this.#isV5) {
+      this.out.append(encodeDisconnect(reasonCode, { reasonString }));
+      this.#core.counters.packetsSent++;
+    }
+    this.#leave(nowMs);
+  }
+
+  /** The rules that hold for every packet before it is looked into. */
+  #faultOfFrame(status: number, first: number, size: number): Fault | undefined {
+    if (status === Frame.MALFORMED) return LENGTH_MALFORMED;
+    // [MQTT-3.1.0-1], checked with the first byte: whoever does not speak MQTT need not send a whole packet.
+    if (this.#state === State.AWAITING_CONNECT && first >> 4 !== PacketType.CONNECT) return NOT_CONNECT;
+    return size > this.#core.limits.packetBytesMax ? PACKET_TOO_LARGE : undefined;
+  }
+
+  #handleBeforeConnack(packet: Uint8Array, nowMs: number): void {
+    const decoded = decodeClientPacket(packet, 5);
+    if (decoded instanceof Fault) return this.#fail(decoded, nowMs);
+    if (this.#state === State.AWAITING_CONNECT) {
+      if (decoded.type !== PacketType.CONNECT) return this.#fail(NOT_CONNECT, nowMs);
+      this.#state = State.CONNECTING;
+      this.#isV5 = decoded.version === 5;
+      this.#isExchanging = decoded.authenticationMethod !== undefined;
+      this.#core.sessions.connect(this, decoded, this.#core.clock);
+      return;
+    }
+    // Between the AUTH packets of an exchange only these two are allowed. [MQTT-4.12.0-6]
+    if (decoded.type === PacketType.AUTH) {
+      const fault = this.#core.authentication.answer(this, decoded);
+      if (fault !== undefined) this.#fail(fault, nowMs);
+    } else if (decoded.type === PacketType.DISCONNECT) this.#leave(nowMs);
+    else this.#fail(NOT_AUTH, nowMs);
+  }
+
+  /** The peer broke a rule: it is told why, where its version can, and the connection ends. [MQTT-4.13.1-1] */
+  #fail(fault: Fault, nowMs: number): void {
+    const { counters } = this.#core;
+    counters.protocolErrors.add(reasonCodeName(fault.reasonCode));
+    if (this.#state === State.CONNECTED) {
+      if (this.#isV5) {
+        this.out.append(encodeDisconnect(fault.reasonCode, { reasonString: fault.text }));
+        counters.packetsSent++;
+      }
+    } else if (fault instanceof ConnectFault) {
+      counters.connectsRefused.add(reasonCodeName(fault.reasonCode));
+      this.out.append(encodeConnack(fault.connackVersion, false, fault.reasonCode, { reasonString: fault.text }));
+      counters.packetsSent++;
+    }
+    this.#leave(nowMs);
+  }
+
+  /** Lets go of the Session and starts to close. */
+  #leave(nowMs: number): void {
+    if (this.#state >= State.CLOSING) return;
+    const session = this.#session;
+    if (session !== null) this.#core.sessions.connectionLost(session, this, nowMs);
+    else this.#core.authentication.abandon(this);
+    this.#beginClosing(nowMs);
+  }
+
+  #beginClosing(nowMs: number): void {
+    if (this.#state >= State.CLOSING) return;
+    this.#state = State.CLOSING;
+    this.isOpen = false;
+    this.#closingSinceMs = nowMs;
+    this.#core.wheel.schedule(this.#timer, nowMs + CLOSING_MS_MAX);
+    this.touch();
+  }
+
+  #finish(): void {
+    this.#state = State.FINISHED;
+    this.#transport.finish();
+  }
+
+  #checkTimeouts(nowMs: number): void {
+    if (this.#state >= State.CLOSING) {
+      if (nowMs - this.#closingSinceMs >= CLOSING_MS_MAX) this.#transport.abort();
+      else this.#core.wheel.schedule(this.#timer, this.#closingSinceMs + CLOSING_MS_MAX);
+      return;
+    }
+    if (this.#state !== State.CONNECTED) {
+      this.#core.counters.connectsRefused.add("connect_timeout");
+      this.#leave(nowMs);
+    } else if (this.#keepAliveMs > 0 && nowMs - this.#lastReceivedMs >= this.#keepAliveMs) {
+      this.disconnect(ReasonCode.KEEP_ALIVE_TIMEOUT);
+    } else if (this.writingBytes > 0 && nowMs - this.#writingSinceMs >= this.#settings.writeTimeoutMs) {
+      this.#leave(nowMs);
+      this.#transport.abort();
+    } else this.#core.wheel.schedule(this.#timer, this.#nextCheckMs(nowMs));
+  }
+
+  #nextCheckMs(nowMs: number): number {
+    const keepAlive = this.#keepAliveMs > 0 ? this.#lastReceivedMs + this.#keepAliveMs : Infinity;
+    const { writeTimeoutMs } = this.#settings;
+    const write = this.writingBytes > 0 ? this.#writingSinceMs + writeTimeoutMs : nowMs + writeTimeoutMs;
+    return Math.max(nowMs + 1, Math.min(keepAlive, write));
+  }
+}
+
+/** See the head of the file; FINISHED = nothing left to write, CLOSED = the socket is gone. */
+const State = {
+  AWAITING_CONNECT: 0,
+  CONNECTING: 1,
+  CONNECTED: 2,
+  CLOSING: 3,
+  FINISHED: 4,
+  CLOSED: 5,
+} as const;
+
+/** How long the last bytes may take, and the peer to close its side, before the socket is cut. */
+const CLOSING_MS_MAX = 5_000;
+/** Its results are read at once, so one serves all connections. */
+const FRAMER = new Framer();
+const LENGTH_MALFORMED = new Fault(ReasonCode.MALFORMED_PACKET, "MQTT-1.5.5-1", "Remaining Length of five bytes");
+const PACKET_TOO_LARGE = new Fault(
+  ReasonCode.PACKET_TOO_LARGE,
+  "MQTT-3.2.2-15",
+  "packet above the Maximum Packet Size",
+);
+const NOT_CONNECT = new Fault(ReasonCode.PROTOCOL_ERROR, "MQTT-3.1.0-1", "the first packet is not CONNECT");
+const NOT_AUTH = new Fault(ReasonCode.PROTOCOL_ERROR, "MQTT-4.12.0-6", "packet other than AUTH before CONNACK");

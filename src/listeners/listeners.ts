@@ -1,0 +1,223 @@
+/**
+ * Where clients come in: the TCP and the WebSocket listener, and the orderly end of both.
+ *
+ * Stopping runs backwards: stop accepting, say goodbye to every client (DISCONNECT 0x8B to v5), let the last bytes
+ * leave, cut what is left when `server.shutdown-timeout` is over.
+ */
+import * as Context from "effect/Context";
+import * as Duration from "effect/Duration";
+import * as Effect from "effect/Effect";
+import * as FiberSet from "effect/FiberSet";
+import * as Layer from "effect/Layer";
+import { Broker } from "../broker/broker.ts";
+import type { BrokerCore } from "../broker/broker_core.ts";
+import type { Peer } from "../broker/session_manager.ts";
+import { ConfigStore } from "../config/reload.ts";
+import type { Config } from "../config/schema.ts";
+import type { BindAddress } from "../config/value_types.ts";
+import { Log, type LogWriter } from "../logging/log.ts";
+import { Supervisor } from "../logging/supervisor.ts";
+import { Connection, type ConnectionSettings } from "./connection.ts";
+import { ListenError } from "./errors.ts";
+import { StreamTransport } from "./stream.ts";
+import { negotiate, WebSocketTransport } from "./websocket.ts";
+
+/** The open listeners. */
+export class Listeners extends Context.Service<Listeners, {
+  /** Address of the TCP listener as `host:port`, or undefined when it is disabled. */
+  readonly tcp: string | undefined;
+  /** The same for the WebSocket listener. */
+  readonly websocket: string | undefined;
+}>()("promptmq/listeners/Listeners") {
+  static readonly layer = Layer.effect(
+    Listeners,
+    Effect.gen(function* () {
+      const configStore = yield* ConfigStore;
+      const config = configStore.current();
+      const entrance = new Entrance((yield* Broker).core, configStore, yield* Log);
+      yield* configStore.subscribe((changed) => entrance.apply(changed));
+      const fibers = yield* FiberSet.make<void>();
+      yield* Effect.addFinalizer(() => entrance.leave(configStore.current().server.shutdownTimeoutMs));
+      const run = yield* FiberSet.runtime(fibers)();
+      const serve = (connection: () => Promise<void>) => {
+        run(Effect.promise(connection));
+      };
+      const { bind, wsBind, wsPath } = config.server;
+      return Listeners.of({
+        tcp: bind === undefined ? undefined : yield* listenTcp(bind, entrance, serve),
+        websocket: wsBind === undefined ? undefined : yield* listenWebSocket(wsBind, wsPath, entrance, serve),
+      });
+    }),
+  );
+}
+
+/** Runs a connection's loop in a fiber of its own. */
+type Serve = (connection: () => Promise<void>) => void;
+
+/** What both listeners share: admission, settings, and the set of open connections. */
+class Entrance {
+  readonly settings: ConnectionSettings;
+  readonly #connections = new Map<Connection, () => void>();
+  #emptied: (() => void) | undefined = undefined;
+
+  constructor(
+    readonly core: BrokerCore,
+    readonly configStore: ConfigStore["Service"],
+    readonly log: LogWriter,
+  ) {
+    this.settings = { writeBufferBytes: 0, readTimeoutMs: 0, writeTimeoutMs: 0 };
+    this.apply(configStore.current());
+  }
+
+  apply(config: Config): void {
+    this.settings.writeBufferBytes = config.server.writeBufferBytes;
+    this.settings.readTimeoutMs = config.server.readTimeoutMs;
+    this.settings.writeTimeoutMs = config.server.writeTimeoutMs;
+  }
+
+  /** False when there are so many connections that not even a refusal can be afforded. */
+  mayEnter(peer: Peer): boolean {
+    const max = this.configStore.current().mqtt.maxConnections;
+    if (this.core.counters.connectionsCurrent < max + REFUSALS_MAX) return true;
+    this.core.counters.connectsRefused.add("too_many_connections");
+    this.log.limited("too_many_connections", "warn", "connection refused", {
+      remoteAddress: peer.remoteAddress,
+      reason: "too_many_connections",
+    });
+    return false;
+  }
+
+  add(connection: Connection, cut: () => void): void {
+    this.#connections.set(connection, cut);
+  }
+
+  remove(connection: Connection): void {
+    this.#connections.delete(connection);
+    if (this.#connections.size === 0) this.#emptied?.();
+  }
+
+  /** Says goodbye, waits until every connection is closed, cuts those that are not in time. */
+  leave(timeoutMs: number): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.core.sessions.drain();
+      for (const connection of this.#connections.keys()) connection.receiveEnded(this.core.clock());
+      const emptied = new Promise<void>((resolve) => {
+        if (this.#connections.size === 0) resolve();
+        else this.#emptied = resolve;
+      });
+      return Effect.promise(() => emptied).pipe(
+        Effect.timeoutOrElse({
+          duration: Duration.millis(timeoutMs),
+          orElse: () =>
+            Effect.sync(() => {
+              this.log.write("warn", "connections cut at shutdown", { connections: this.#connections.size });
+              for (const cut of this.#connections.values()) cut();
+            }).pipe(Effect.andThen(Effect.promise(() => emptied))),
+        }),
+      );
+    });
+  }
+}
+
+const listenTcp = Effect.fnUntraced(function* (bind: BindAddress, entrance: Entrance, serve: Serve) {
+  const listener = yield* Effect.acquireRelease(
+    Effect.try({
+      try: () => Deno.listen({ hostname: bind.hostname, port: bind.port, tcpBacklog: BACKLOG }),
+      catch: (cause) => new ListenError({ listener: "tcp", ...bind, cause }),
+    }),
+    (open) =>
+      Effect.sync(() => {
+        try {
+          open.close();
+        } catch (error) {
+          // The accept loop may have closed it by ending.
+          if (!(error instanceof Deno.errors.BadResource)) throw error;
+        }
+      }),
+  );
+  yield* Supervisor.fork("tcp accept loop", Effect.promise(() => acceptAll(listener, entrance, serve)));
+  return `${listener.addr.hostname}:${listener.addr.port}`;
+});
+
+async function acceptAll(
+  listener: Deno.TcpListener,
+  entrance: Entrance,
+  serve: Serve,
+): Promise<void> {
+  for (;;) {
+    try {
+      admitTcp(await listener.accept(), entrance, serve);
+    } catch (error) {
+      if (error instanceof Deno.errors.BadResource || error instanceof Deno.errors.Interrupted) return;
+      // Out of file descriptors, or a peer that was gone before it was accepted: others may still come in.
+      entrance.log.limited("accept_failed", "error", "cannot accept a connection", { cause: String(error) });
+      await new Promise((resolve) => setTimeout(resolve, ACCEPT_RETRY_MS));
+    }
+  }
+}
+
+function admitTcp(socket: Deno.TcpConn, entrance: Entrance, serve: Serve): void {
+  const peer = peerOf(socket.remoteAddr);
+  if (!entrance.mayEnter(peer)) {
+    socket.close();
+    return;
+  }
+  socket.setNoDelay(true);
+  const { core, settings } = entrance;
+  const { readBufferBytes } = entrance.configStore.current().server;
+  const transport = new StreamTransport(socket, core.counters, core.clock, readBufferBytes);
+  const connection = new Connection(core, transport, peer, settings);
+  transport.attach(connection);
+  entrance.add(connection, () => transport.abort());
+  serve(() => transport.serve().then(() => entrance.remove(connection)));
+}
+
+const listenWebSocket = Effect.fnUntraced(
+  function* (bind: BindAddress, path: string, entrance: Entrance, serve: Serve) {
+    const server = yield* Effect.acquireRelease(
+      Effect.try({
+        try: () =>
+          Deno.serve({ hostname: bind.hostname, port: bind.port, onListen: () => {} }, (request, info) => {
+            const handshake = negotiate(request, path);
+            if (handshake.kind === "refuse") return handshake.response;
+            return admitWebSocket(request, peerOf(info.remoteAddr), handshake.subprotocol, entrance, serve);
+          }),
+        catch: (cause) => new ListenError({ listener: "websocket", ...bind, cause }),
+      }),
+      (open) => Effect.promise(() => open.shutdown()).pipe(Effect.timeoutOption(Duration.millis(HTTP_SHUTDOWN_MS))),
+    );
+    return `${server.addr.hostname}:${server.addr.port}`;
+  },
+);
+
+function admitWebSocket(
+  request: Request,
+  peer: Peer,
+  subprotocol: string,
+  entrance: Entrance,
+  serve: Serve,
+): Response {
+  if (!entrance.mayEnter(peer)) return new Response("too many connections\n", { status: 503 });
+  const { core, settings } = entrance;
+  // Ping and pong are the runtime's; idle connections are MQTT Keep Alive's business.
+  const { socket, response } = Deno.upgradeWebSocket(request, { protocol: subprotocol, idleTimeout: 0 });
+  const transport = new WebSocketTransport(socket, core.counters, core.clock, core.limits, core.wheel);
+  const connection = new Connection(core, transport, peer, settings);
+  transport.attach(connection);
+  entrance.add(connection, () => transport.abort());
+  serve(() => transport.done.then(() => entrance.remove(connection)));
+  return response;
+}
+
+function peerOf(address: Deno.Addr): Peer {
+  if (address.transport !== "tcp" && address.transport !== "udp") return { remoteAddress: "local", isLoopback: true };
+  const { hostname } = address;
+  const plain = hostname.startsWith("::ffff:") ? hostname.slice("::ffff:".length) : hostname;
+  return { remoteAddress: plain, isLoopback: plain === "::1" || plain.startsWith("127.") };
+}
+
+/** Connections beyond `mqtt.max-connections` that are let in only to be told so. */
+const REFUSALS_MAX = 256;
+const BACKLOG = 4_096;
+const ACCEPT_RETRY_MS = 100;
+const HTTP_SHUTDOWN_MS = 1_000;

@@ -1,0 +1,156 @@
+/**
+ * MQTT over WebSocket: binary messages in both directions, packets split and joined as the peer likes.
+ * [MQTT 5.0, 6; MQTT-6.0.0-1 to -4]
+ *
+ * The runtime offers no back-pressure for received messages, so what arrives while the connection is paused is kept,
+ * up to a bound. For sending, `bufferedAmount` stands for "not yet written"; it is looked at by a timer, because no
+ * event tells when it falls.
+ */
+import type { TimerWheel } from "../broker/timer_wheel.ts";
+import { TICK_MS, Timer } from "../broker/timer_wheel.ts";
+import type { Counters } from "../metrics/counters.ts";
+import type { SessionLimits } from "../session/session_limits.ts";
+import type { Connection, Transport } from "./connection.ts";
+
+/** Subprotocols a client may offer; `mqttv3.1` is what MQTT 3.1 clients send. */
+const SUBPROTOCOLS = ["mqtt", "mqttv3.1"] as const;
+
+/** What a WebSocket upgrade request is answered with. */
+export type Handshake =
+  | { readonly kind: "accept"; readonly subprotocol: string }
+  | { readonly kind: "refuse"; readonly response: Response };
+
+/**
+ * Decides about an HTTP request at the WebSocket listener.
+ *
+ * @param path The configured path; `/` is always accepted too.
+ */
+export function negotiate(request: Request, path: string): Handshake {
+  const { pathname } = new URL(request.url);
+  if (pathname !== path && pathname !== "/") return refuse(404, "not found\n");
+  if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") {
+    const refusal = refuse(426, "MQTT over WebSocket only\n");
+    refusal.response.headers.set("upgrade", "websocket");
+    return refusal;
+  }
+  const offered = (request.headers.get("sec-websocket-protocol") ?? "").split(",").map((name) => name.trim());
+  const subprotocol = SUBPROTOCOLS.find((name) => offered.includes(name));
+  // [MQTT-6.0.0-3]
+  return subprotocol === undefined ? refuse(400, "subprotocol mqtt required\n") : { kind: "accept", subprotocol };
+}
+
+function refuse(status: number, body: string): Handshake & { readonly kind: "refuse" } {
+  return { kind: "refuse", response: new Response(body, { status }) };
+}
+
+/** Carries one connection over one WebSocket. `attach` must be called in the turn of the upgrade. */
+export class WebSocketTransport implements Transport {
+  /** Resolves when the socket is closed. */
+  readonly done: Promise<void>;
+  readonly #socket: WebSocket;
+  readonly #counters: Counters;
+  readonly #clock: () => number;
+  readonly #limits: SessionLimits;
+  readonly #wheel: TimerWheel;
+  readonly #drainTimer: Timer;
+  #connection!: Connection;
+  #left: Uint8Array = NOTHING;
+  #unwritten: Uint8Array = NOTHING;
+
+  constructor(socket: WebSocket, counters: Counters, clock: () => number, limits: SessionLimits, wheel: TimerWheel) {
+    this.#socket = socket;
+    this.#counters = counters;
+    this.#clock = clock;
+    this.#limits = limits;
+    this.#wheel = wheel;
+    this.#drainTimer = new Timer(() => this.#checkDrained());
+    socket.binaryType = "arraybuffer";
+    socket.onmessage = (event) => this.#receive(event.data);
+    this.done = new Promise((resolve) => {
+      // A broken socket fires `error` and then `close`; only the end matters here.
+      socket.onclose = () => {
+        this.#wheel.cancel(this.#drainTimer);
+        this.#connection.closed();
+        resolve();
+      };
+    });
+  }
+
+  /** Sets the connection that gets the bytes. */
+  attach(connection: Connection): void {
+    this.#connection = connection;
+  }
+
+  write(storage: Uint8Array, length: number): void {
+    if (this.#socket.readyState !== WebSocket.OPEN) {
+      // The handshake is still being answered, or the end is near: `onopen` or `onclose` goes on.
+      this.#socket.onopen = () => this.write(storage, length);
+      return;
+    }
+    // The runtime sends later, and the storage will be used again: it gets a copy.
+    this.#socket.send(storage.slice(0, length));
+    this.#unwritten = storage;
+    if (this.#socket.bufferedAmount <= BUFFERED_BYTES_MAX) queueMicrotask(() => this.#finishWrite());
+    else this.#wheel.schedule(this.#drainTimer, this.#clock() + TICK_MS);
+  }
+
+  resume(): void {
+    if (this.#left.length === 0) return;
+    const left = this.#left;
+    this.#left = NOTHING;
+    this.#present(left);
+  }
+
+  finish(): void {
+    this.#socket.close(NORMAL_CLOSURE);
+  }
+
+  abort(): void {
+    this.#socket.close(NORMAL_CLOSURE);
+  }
+
+  #receive(data: unknown): void {
+    if (!(data instanceof ArrayBuffer)) {
+      // [MQTT-6.0.0-1] Binary frames only.
+      this.#connection.receiveEnded(this.#clock());
+      this.#socket.close(UNSUPPORTED_DATA);
+      return;
+    }
+    this.#counters.bytesIn += data.byteLength;
+    const bytes = new Uint8Array(data);
+    this.#present(this.#left.length === 0 ? bytes : joined(this.#left, bytes));
+  }
+
+  #present(bytes: Uint8Array): void {
+    const used = this.#connection.receive(bytes, 0, bytes.length, this.#clock());
+    // A copy: keeping a view would keep the whole message alive for its last few bytes.
+    this.#left = used === bytes.length ? NOTHING : used === 0 ? bytes : bytes.slice(used);
+    if (this.#left.length > this.#limits.packetBytesMax + PAUSED_BYTES_MAX) this.abort();
+  }
+
+  #checkDrained(): void {
+    if (this.#socket.bufferedAmount <= BUFFERED_BYTES_MAX) this.#finishWrite();
+    else this.#wheel.schedule(this.#drainTimer, this.#clock() + TICK_MS);
+  }
+
+  #finishWrite(): void {
+    const storage = this.#unwritten;
+    this.#unwritten = NOTHING;
+    this.#connection.written(storage);
+  }
+}
+
+function joined(first: Uint8Array, second: Uint8Array): Uint8Array {
+  const all = new Uint8Array(first.length + second.length);
+  all.set(first);
+  all.set(second, first.length);
+  return all;
+}
+
+const NOTHING = new Uint8Array(0);
+/** Bytes the runtime may hold for the network before a write counts as unfinished. */
+const BUFFERED_BYTES_MAX = 262_144;
+/** Bytes beyond one packet that may arrive while the answer to CONNECT is pending. */
+const PAUSED_BYTES_MAX = 65_536;
+const NORMAL_CLOSURE = 1000;
+const UNSUPPORTED_DATA = 1003;
