@@ -26,7 +26,7 @@ import type { Session } from "../session/session.ts";
 /** The socket, as a connection needs it. */
 export interface Transport {
   /**
-   * Writes `storage[0..length]`; calls `written` when all of it is gone. One write at a time.
+   * Writes `storage[0..length]`; calls `wrote` as bytes leave and `written` when all are gone. One write at a time.
    * The transport owns the storage until then.
    */
   write(storage: Uint8Array, length: number): void;
@@ -140,21 +140,20 @@ export class Connection implements ConnectingClient, Flushable {
 
   flush(): void {
     this.isTouched = false;
-    if (this.writingBytes > 0) return;
-    const length = this.out.length;
-    if (length > 0) {
-      this.writingBytes = length;
-      this.#writingSinceMs = this.#lastReceivedMs > this.#writingSinceMs ? this.#lastReceivedMs : this.#core.clock();
-      this.#transport.write(this.out.take(), length);
-    } else if (this.#state === State.CLOSING) this.#finish();
+    if (this.writingBytes === 0) this.#writeNext(this.#core.turn.startedMs);
+  }
+
+  /** The transport wrote `count` bytes of what it was given. */
+  wrote(count: number): void {
+    this.#core.counters.bytesOut += count;
+    this.writingBytes -= count;
+    if (this.writingBytes > 0) this.#writingSinceMs = this.#core.clock();
   }
 
   /** The transport wrote everything it was given. */
   written(storage: Uint8Array): void {
     recycle(storage);
-    this.#core.counters.bytesOut += this.writingBytes;
-    this.writingBytes = 0;
-    if (this.out.length > 0 || this.#state === State.CLOSING) this.flush();
+    if (!this.out.isEmpty || this.#state === State.CLOSING) this.#writeNext(this.#core.clock());
     const session = this.#session;
     if (session !== null && session.queuedCount > 0 && session.sink === this) session.pump(this.#core.clock());
   }
@@ -253,6 +252,16 @@ export class Connection implements ConnectingClient, Flushable {
     this.#closingSinceMs = nowMs;
     this.#core.wheel.schedule(this.#timer, nowMs + CLOSING_MS_MAX);
     this.touch();
+  }
+
+  #writeNext(nowMs: number): void {
+    const out = this.out;
+    if (!out.isEmpty) {
+      const storage = out.take();
+      this.writingBytes = out.takenLength;
+      this.#writingSinceMs = nowMs;
+      this.#transport.write(storage, out.takenLength);
+    } else if (this.#state === State.CLOSING) this.#finish();
   }
 
   #finish(): void {

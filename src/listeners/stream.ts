@@ -140,6 +140,7 @@ export class StreamTransport implements Transport {
 
   readonly #wrote = (count: number): void => {
     this.#storageWritten += count;
+    this.#connection.wrote(count);
     if (this.#storageWritten < this.#storageLength) {
       this.#writeRest();
       return;

@@ -136,6 +136,7 @@ export class WebSocketTransport implements Transport {
   #finishWrite(): void {
     const storage = this.#unwritten;
     this.#unwritten = NOTHING;
+    this.#connection.wrote(this.#connection.writingBytes);
     this.#connection.written(storage);
   }
 }

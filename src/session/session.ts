@@ -111,7 +111,7 @@ export class Session implements Subscriber {
   deliverOnce(message: Message, retain: boolean, identifiers: readonly number[]): void {
     const sink = this.sink;
     if (sink === null || !sink.isOpen) return;
-    if (sink.out.length + sink.writingBytes > this.#context.limits.outboundBytesMax) {
+    if (sink.out.sealedBytes + sink.out.length + sink.writingBytes > this.#context.limits.outboundBytesMax) {
       this.#context.counters.messagesDropped.outbound_full++;
       return;
     }
@@ -312,7 +312,8 @@ export class Session implements Subscriber {
   }
 
   #hasRoom(sink: PacketSink): boolean {
-    return sink.isOpen && sink.out.length + sink.writingBytes <= this.#context.limits.outboundBytesMax;
+    return sink.isOpen &&
+      sink.out.sealedBytes + sink.out.length + sink.writingBytes <= this.#context.limits.outboundBytesMax;
   }
 
   #canSend(sink: PacketSink): boolean {
