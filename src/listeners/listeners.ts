@@ -19,6 +19,7 @@ import { Log, type LogWriter } from "../logging/log.ts";
 import { Supervisor } from "../logging/supervisor.ts";
 import { Connection, type ConnectionSettings } from "./connection.ts";
 import { ListenError } from "./errors.ts";
+import { ReadBufferPool } from "./read_buffers.ts";
 import { StreamTransport } from "./stream.ts";
 import { negotiate, WebSocketTransport } from "./websocket.ts";
 
@@ -57,6 +58,7 @@ type Serve = (connection: () => Promise<void>) => void;
 /** What both listeners share: admission, settings, and the set of open connections. */
 class Entrance {
   readonly settings: ConnectionSettings;
+  readonly readBuffers: ReadBufferPool;
   readonly #connections = new Map<Connection, () => void>();
   #emptied: (() => void) | undefined = undefined;
 
@@ -67,6 +69,7 @@ class Entrance {
   ) {
     this.settings = { writeBufferBytes: 0, readTimeoutMs: 0, writeTimeoutMs: 0 };
     this.apply(configStore.current());
+    this.readBuffers = new ReadBufferPool(configStore.current().server.readBufferBytes);
   }
 
   apply(config: Config): void {
@@ -164,8 +167,7 @@ function admitTcp(socket: Deno.TcpConn, entrance: Entrance, serve: Serve): void 
   }
   socket.setNoDelay(true);
   const { core, settings } = entrance;
-  const { readBufferBytes } = entrance.configStore.current().server;
-  const transport = new StreamTransport(socket, core.counters, core.clock, readBufferBytes);
+  const transport = new StreamTransport(socket, core.counters, core.clock, entrance.readBuffers);
   const connection = new Connection(core, transport, peer, settings);
   transport.attach(connection);
   entrance.add(connection, () => transport.abort());

@@ -6,13 +6,14 @@
  */
 import type { Counters } from "../metrics/counters.ts";
 import type { Connection, Transport } from "./connection.ts";
+import type { ReadBufferPool } from "./read_buffers.ts";
 
 /** See the head of this file. `attach` must be called before `serve`. */
 export class StreamTransport implements Transport {
   readonly #socket: Deno.Conn;
   readonly #counters: Counters;
   readonly #clock: () => number;
-  readonly #bufferBytesMin: number;
+  readonly #pool: ReadBufferPool;
   #connection!: Connection;
   #buffer: Uint8Array<ArrayBuffer>;
   #end = 0;
@@ -24,13 +25,13 @@ export class StreamTransport implements Transport {
   #storageLength = 0;
   #storageWritten = 0;
 
-  /** @param bufferBytesMin Size of the read buffer of an idle connection. */
-  constructor(socket: Deno.Conn, counters: Counters, clock: () => number, bufferBytesMin: number) {
+  /** @param pool Where the read buffer of an idle connection comes from. */
+  constructor(socket: Deno.Conn, counters: Counters, clock: () => number, pool: ReadBufferPool) {
     this.#socket = socket;
     this.#counters = counters;
     this.#clock = clock;
-    this.#bufferBytesMin = bufferBytesMin;
-    this.#buffer = new Uint8Array(bufferBytesMin);
+    this.#pool = pool;
+    this.#buffer = pool.take();
   }
 
   /** Sets the connection that gets the bytes. */
@@ -49,6 +50,7 @@ export class StreamTransport implements Transport {
       // The socket broke or was cut by `abort`: either way the connection is over, which `closed` tells.
     }
     this.#close();
+    this.#giveBack();
     this.#connection.closed();
   }
 
@@ -110,18 +112,24 @@ export class StreamTransport implements Transport {
     if (wanted > size) this.#resize(wanted);
     else if (this.#end === size) this.#resize(size * 2);
     else if (isFull && size < BUFFER_BYTES_MAX) this.#resize(Math.min(size * 4, BUFFER_BYTES_MAX));
-    else if (size > this.#bufferBytesMin && this.#end === 0 && count <= this.#bufferBytesMin) {
-      if (++this.#smallReads >= SMALL_READS_MAX) this.#resize(this.#bufferBytesMin);
+    else if (size > this.#pool.size && this.#end === 0 && count <= this.#pool.size) {
+      if (++this.#smallReads >= SMALL_READS_MAX) this.#resize(this.#pool.size);
       return;
     }
     this.#smallReads = 0;
   }
 
   #resize(size: number): void {
-    const resized = new Uint8Array(size);
+    const resized = size === this.#pool.size ? this.#pool.take() : new Uint8Array(size);
     resized.set(this.#buffer.subarray(0, this.#end));
+    this.#giveBack();
     this.#buffer = resized;
     this.#smallReads = 0;
+  }
+
+  #giveBack(): void {
+    if (this.#buffer.length === this.#pool.size) this.#pool.give(this.#buffer);
+    this.#buffer = NOTHING;
   }
 
   #pause(): Promise<void> {
@@ -162,7 +170,7 @@ export class StreamTransport implements Transport {
   }
 }
 
-const NOTHING = new Uint8Array(0);
+const NOTHING: Uint8Array<ArrayBuffer> = new Uint8Array(0);
 /** A busy connection reads this much at once; beyond it larger reads gain nothing. */
 const BUFFER_BYTES_MAX = 65_536;
 /** Reads that would have fitted the smallest buffer, in a row, before it is given back. */
