@@ -102,7 +102,7 @@ export class SessionManager {
     if (!session.isDurable) {
       this.#end(session, nowMs);
     } else if (session.sessionExpiryInterval !== NEVER_EXPIRES) {
-      const timer = new Timer((firedMs) => this.#end(session, firedMs));
+      const timer = new Timer({ timedOut: (firedMs) => this.#end(session, firedMs) });
       this.#expiries.set(session, timer);
       wheel.schedule(timer, nowMs + session.sessionExpiryInterval * 1000);
     }

@@ -7,6 +7,12 @@
  * object its owner keeps. Time is an argument. A timer never fires early, and at most one tick late after `advance`.
  */
 
+/** Told when its timer fires. */
+export interface TimerOwner {
+  /** @param nowMs Clock reading of the advance. May schedule any timer, the one that fired included. */
+  timedOut(nowMs: number): void;
+}
+
 /** Something to do later. Owned by whoever schedules it; one timer is in the wheel at most once. */
 export class Timer {
   /** Tick at which it fires; meaningless while idle. */
@@ -15,8 +21,7 @@ export class Timer {
   previous: Timer | null = null;
   isScheduled = false;
 
-  /** @param onTimeout Called with the clock reading of the advance. May schedule any timer, itself included. */
-  constructor(readonly onTimeout: (nowMs: number) => void) {}
+  constructor(readonly owner: TimerOwner) {}
 }
 
 /** See the head of this file. */
@@ -69,7 +74,7 @@ export class TimerWheel {
       // An earlier one may have cancelled or moved it.
       if (!timer.isScheduled || timer.tick > now) continue;
       this.cancel(timer);
-      timer.onTimeout(nowMs);
+      timer.owner.timedOut(nowMs);
     }
   }
 }

@@ -37,9 +37,11 @@ export class Wills {
       this.#publish(will, nowMs);
       return;
     }
-    const timer = new Timer((firedMs) => {
-      this.#delayed.delete(session);
-      this.#publish(will, firedMs);
+    const timer = new Timer({
+      timedOut: (firedMs) => {
+        this.#delayed.delete(session);
+        this.#publish(will, firedMs);
+      },
     });
     this.#delayed.set(session, { will, timer });
     this.#wheel.schedule(timer, nowMs + delaySeconds * 1000);

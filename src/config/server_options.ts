@@ -80,7 +80,8 @@ export const server = {
     defaultText: "4096",
     reload: "restart",
     flag: "read-buffer",
-    doc: "Starting size of the read buffer of a connection; it grows under load.",
+    doc:
+      "Size of the read buffer of a connection when its first traffic comes; it grows under load, and idle it is smaller.",
   }),
   writeBufferBytes: option({
     key: "server.write-buffer",

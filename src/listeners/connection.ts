@@ -12,7 +12,7 @@
  */
 import type { BrokerCore } from "../broker/broker_core.ts";
 import type { ConnectingClient, Peer } from "../broker/session_manager.ts";
-import { Timer } from "../broker/timer_wheel.ts";
+import { Timer, type TimerOwner } from "../broker/timer_wheel.ts";
 import type { Flushable } from "../broker/turn.ts";
 import { decodeClientPacket } from "../protocol/codec.ts";
 import { ConnectFault } from "../protocol/codec_connect.ts";
@@ -46,13 +46,11 @@ export interface ConnectionSettings {
 }
 
 /** See the head of this file. */
-export class Connection implements ConnectingClient, Flushable {
+export class Connection implements ConnectingClient, Flushable, TimerOwner {
   readonly out: WriteBuffer;
   writingBytes = 0;
   isTouched = false;
   isOpen = true;
-  /** While INCOMPLETE bytes are left: total size of the packet they begin, 0 = not known yet. */
-  packetSizeWanted = 0;
   readonly #core: BrokerCore;
   readonly #transport: Transport;
   readonly #settings: ConnectionSettings;
@@ -61,11 +59,12 @@ export class Connection implements ConnectingClient, Flushable {
   #state: number = State.AWAITING_CONNECT;
   #session: Session | null = null;
   #isV5 = false;
+  /** The client's Maximum Packet Size, known from CONNECT on. */
+  #packetBytesMax = Infinity;
   #isExchanging = false;
   #keepAliveMs = 0;
   #lastReceivedMs: number;
   #writingSinceMs = 0;
-  #closingSinceMs = 0;
 
   constructor(core: BrokerCore, transport: Transport, readonly peer: Peer, settings: ConnectionSettings) {
     this.#core = core;
@@ -73,7 +72,7 @@ export class Connection implements ConnectingClient, Flushable {
     this.#settings = settings;
     this.out = new WriteBuffer(settings.writeBufferBytes);
     this.#openedMs = this.#lastReceivedMs = core.clock();
-    this.#timer = new Timer((nowMs) => this.#checkTimeouts(nowMs));
+    this.#timer = new Timer(this);
     core.counters.connectionOpened();
     core.wheel.schedule(this.#timer, this.#openedMs + settings.readTimeoutMs);
   }
@@ -112,10 +111,7 @@ export class Connection implements ConnectingClient, Flushable {
         this.#fail(fault, nowMs);
         return end;
       }
-      if (status === Frame.INCOMPLETE) {
-        this.packetSizeWanted = packetSize;
-        return offset;
-      }
+      if (status === Frame.INCOMPLETE) return offset;
       core.counters.packetsReceived++;
       if (this.#state === State.CONNECTED) {
         const broken = core.handler.handlePacket(this.#session!, bytes, offset, bodyStart, packetEnd, nowMs);
@@ -158,6 +154,22 @@ export class Connection implements ConnectingClient, Flushable {
     if (session !== null && session.queuedCount > 0 && session.sink === this) session.pump(this.#core.clock());
   }
 
+  /** Looks at what may take only so long: CONNECT, silence, a write, the end. */
+  timedOut(nowMs: number): void {
+    if (this.#state >= State.CLOSING) {
+      this.#transport.abort();
+      return;
+    }
+    if (this.#state !== State.CONNECTED) {
+      this.#core.counters.connectsRefused.add("connect_timeout");
+      this.#leave(nowMs);
+    } else if (this.#keepAliveMs > 0 && nowMs - this.#lastReceivedMs >= this.#keepAliveMs) {
+      this.disconnect(ReasonCode.KEEP_ALIVE_TIMEOUT);
+    } else if (this.writingBytes > 0 && nowMs - this.#writingSinceMs >= this.#settings.writeTimeoutMs) {
+      this.abort();
+    } else this.#core.wheel.schedule(this.#timer, this.#nextCheckMs(nowMs));
+  }
+
   /** The socket is gone; called exactly once, whoever ended it. */
   closed(): void {
     const nowMs = this.#core.clock();
@@ -165,6 +177,12 @@ export class Connection implements ConnectingClient, Flushable {
     this.#state = State.CLOSED;
     this.#core.wheel.cancel(this.#timer);
     this.#core.counters.connectionClosed((nowMs - this.#openedMs) / 1000);
+  }
+
+  /** Cuts the connection, whatever is left to write. */
+  abort(): void {
+    this.#leave(this.#core.clock());
+    this.#transport.abort();
   }
 
   connected(session: Session, keepAliveSeconds: number): void {
@@ -186,8 +204,7 @@ export class Connection implements ConnectingClient, Flushable {
     if (!this.isOpen) return;
     const nowMs = this.#core.clock();
     if (this.#state === State.CONNECTED && this.#isV5) {
-      this.out.append(encodeDisconnect(reasonCode, { reasonString }));
-      this.#core.counters.packetsSent++;
+      this.#sayGoodbye(reasonCode, reasonString);
     }
     this.#leave(nowMs);
   }
@@ -207,6 +224,7 @@ export class Connection implements ConnectingClient, Flushable {
       if (decoded.type !== PacketType.CONNECT) return this.#fail(NOT_CONNECT, nowMs);
       this.#state = State.CONNECTING;
       this.#isV5 = decoded.version === 5;
+      this.#packetBytesMax = decoded.maximumPacketSize;
       this.#isExchanging = decoded.authenticationMethod !== undefined;
       this.#core.sessions.connect(this, decoded, this.#core.clock);
       return;
@@ -224,16 +242,18 @@ export class Connection implements ConnectingClient, Flushable {
     const { counters } = this.#core;
     counters.protocolErrors.add(reasonCodeName(fault.reasonCode));
     if (this.#state === State.CONNECTED) {
-      if (this.#isV5) {
-        this.out.append(encodeDisconnect(fault.reasonCode, { reasonString: fault.text }));
-        counters.packetsSent++;
-      }
+      if (this.#isV5) this.#sayGoodbye(fault.reasonCode, fault.text);
     } else if (fault instanceof ConnectFault) {
       counters.connectsRefused.add(reasonCodeName(fault.reasonCode));
       this.out.append(encodeConnack(fault.connackVersion, false, fault.reasonCode, { reasonString: fault.text }));
       counters.packetsSent++;
     }
     this.#leave(nowMs);
+  }
+
+  #sayGoodbye(reasonCode: number, reasonString: string | undefined): void {
+    this.out.append(encodeDisconnect(reasonCode, { reasonString }, this.#packetBytesMax));
+    this.#core.counters.packetsSent++;
   }
 
   /** Lets go of the Session and starts to close. */
@@ -249,7 +269,6 @@ export class Connection implements ConnectingClient, Flushable {
     if (this.#state >= State.CLOSING) return;
     this.#state = State.CLOSING;
     this.isOpen = false;
-    this.#closingSinceMs = nowMs;
     this.#core.wheel.schedule(this.#timer, nowMs + CLOSING_MS_MAX);
     this.touch();
   }
@@ -266,24 +285,8 @@ export class Connection implements ConnectingClient, Flushable {
 
   #finish(): void {
     this.#state = State.FINISHED;
+    this.#core.wheel.schedule(this.#timer, this.#core.clock() + LINGERING_MS_MAX);
     this.#transport.finish();
-  }
-
-  #checkTimeouts(nowMs: number): void {
-    if (this.#state >= State.CLOSING) {
-      if (nowMs - this.#closingSinceMs >= CLOSING_MS_MAX) this.#transport.abort();
-      else this.#core.wheel.schedule(this.#timer, this.#closingSinceMs + CLOSING_MS_MAX);
-      return;
-    }
-    if (this.#state !== State.CONNECTED) {
-      this.#core.counters.connectsRefused.add("connect_timeout");
-      this.#leave(nowMs);
-    } else if (this.#keepAliveMs > 0 && nowMs - this.#lastReceivedMs >= this.#keepAliveMs) {
-      this.disconnect(ReasonCode.KEEP_ALIVE_TIMEOUT);
-    } else if (this.writingBytes > 0 && nowMs - this.#writingSinceMs >= this.#settings.writeTimeoutMs) {
-      this.#leave(nowMs);
-      this.#transport.abort();
-    } else this.#core.wheel.schedule(this.#timer, this.#nextCheckMs(nowMs));
   }
 
   #nextCheckMs(nowMs: number): number {
@@ -304,8 +307,10 @@ const State = {
   CLOSED: 5,
 } as const;
 
-/** How long the last bytes may take, and the peer to close its side, before the socket is cut. */
+/** How long the last bytes may take to leave. */
 const CLOSING_MS_MAX = 5_000;
+/** How long the peer may take to close its side after the last bytes have left. */
+const LINGERING_MS_MAX = 1_000;
 /** Its results are read at once, so one serves all connections. */
 const FRAMER = new Framer();
 const LENGTH_MALFORMED = new Fault(ReasonCode.MALFORMED_PACKET, "MQTT-1.5.5-1", "Remaining Length of five bytes");

@@ -5,9 +5,9 @@
  * leave, cut what is left when `server.shutdown-timeout` is over.
  */
 import * as Context from "effect/Context";
+import * as Deferred from "effect/Deferred";
 import * as Duration from "effect/Duration";
 import * as Effect from "effect/Effect";
-import * as FiberSet from "effect/FiberSet";
 import * as Layer from "effect/Layer";
 import { Broker } from "../broker/broker.ts";
 import type { BrokerCore } from "../broker/broker_core.ts";
@@ -37,29 +37,24 @@ export class Listeners extends Context.Service<Listeners, {
       const config = configStore.current();
       const entrance = new Entrance((yield* Broker).core, configStore, yield* Log);
       yield* configStore.subscribe((changed) => entrance.apply(changed));
-      const fibers = yield* FiberSet.make<void>();
+      yield* Supervisor.fork("connections", Deferred.await(entrance.bug));
       yield* Effect.addFinalizer(() => entrance.leave(configStore.current().server.shutdownTimeoutMs));
-      const run = yield* FiberSet.runtime(fibers)();
-      const serve = (connection: () => Promise<void>) => {
-        run(Effect.promise(connection));
-      };
       const { bind, wsBind, wsPath } = config.server;
       return Listeners.of({
-        tcp: bind === undefined ? undefined : yield* listenTcp(bind, entrance, serve),
-        websocket: wsBind === undefined ? undefined : yield* listenWebSocket(wsBind, wsPath, entrance, serve),
+        tcp: bind === undefined ? undefined : yield* listenTcp(bind, entrance),
+        websocket: wsBind === undefined ? undefined : yield* listenWebSocket(wsBind, wsPath, entrance),
       });
     }),
   );
 }
 
-/** Runs a connection's loop in a fiber of its own. */
-type Serve = (connection: () => Promise<void>) => void;
-
 /** What both listeners share: admission, settings, and the set of open connections. */
 class Entrance {
   readonly settings: ConnectionSettings;
   readonly readBuffers: ReadBufferPool;
-  readonly #connections = new Map<Connection, () => void>();
+  /** Fails with what a connection's loop threw: a bug, after which nothing can be trusted. */
+  readonly bug = Deferred.makeUnsafe<never, unknown>();
+  readonly #connections = new Set<Connection>();
   #emptied: (() => void) | undefined = undefined;
 
   constructor(
@@ -90,20 +85,23 @@ class Entrance {
     return false;
   }
 
-  add(connection: Connection, cut: () => void): void {
-    this.#connections.set(connection, cut);
-  }
-
-  remove(connection: Connection): void {
-    this.#connections.delete(connection);
-    if (this.#connections.size === 0) this.#emptied?.();
+  /**
+   * Keeps a connection until it is over. Its loop is a plain promise and no fiber: with many idle connections a fiber
+   * each is a large part of the memory.
+   */
+  keep(connection: Connection, over: Promise<void>): void {
+    this.#connections.add(connection);
+    over.then(() => {
+      this.#connections.delete(connection);
+      if (this.#connections.size === 0) this.#emptied?.();
+    }, (bug) => Deferred.doneUnsafe(this.bug, Effect.die(bug)));
   }
 
   /** Says goodbye, waits until every connection is closed, cuts those that are not in time. */
   leave(timeoutMs: number): Effect.Effect<void> {
     return Effect.suspend(() => {
       this.core.sessions.drain();
-      for (const connection of this.#connections.keys()) connection.receiveEnded(this.core.clock());
+      for (const connection of this.#connections) connection.receiveEnded(this.core.clock());
       const emptied = new Promise<void>((resolve) => {
         if (this.#connections.size === 0) resolve();
         else this.#emptied = resolve;
@@ -114,7 +112,7 @@ class Entrance {
           orElse: () =>
             Effect.sync(() => {
               this.log.write("warn", "connections cut at shutdown", { connections: this.#connections.size });
-              for (const cut of this.#connections.values()) cut();
+              for (const connection of this.#connections) connection.abort();
             }).pipe(Effect.andThen(Effect.promise(() => emptied))),
         }),
       );
@@ -122,7 +120,7 @@ class Entrance {
   }
 }
 
-const listenTcp = Effect.fnUntraced(function* (bind: BindAddress, entrance: Entrance, serve: Serve) {
+const listenTcp = Effect.fnUntraced(function* (bind: BindAddress, entrance: Entrance) {
   const listener = yield* Effect.acquireRelease(
     Effect.try({
       try: () => Deno.listen({ hostname: bind.hostname, port: bind.port, tcpBacklog: BACKLOG }),
@@ -138,18 +136,17 @@ const listenTcp = Effect.fnUntraced(function* (bind: BindAddress, entrance: Entr
         }
       }),
   );
-  yield* Supervisor.fork("tcp accept loop", Effect.promise(() => acceptAll(listener, entrance, serve)));
+  yield* Supervisor.fork("tcp accept loop", Effect.promise(() => acceptAll(listener, entrance)));
   return `${listener.addr.hostname}:${listener.addr.port}`;
 });
 
 async function acceptAll(
   listener: Deno.TcpListener,
   entrance: Entrance,
-  serve: Serve,
 ): Promise<void> {
   for (;;) {
     try {
-      admitTcp(await listener.accept(), entrance, serve);
+      admitTcp(await listener.accept(), entrance);
     } catch (error) {
       if (error instanceof Deno.errors.BadResource || error instanceof Deno.errors.Interrupted) return;
       // Out of file descriptors, or a peer that was gone before it was accepted: others may still come in.
@@ -159,7 +156,7 @@ async function acceptAll(
   }
 }
 
-function admitTcp(socket: Deno.TcpConn, entrance: Entrance, serve: Serve): void {
+function admitTcp(socket: Deno.TcpConn, entrance: Entrance): void {
   const peer = peerOf(socket.remoteAddr);
   if (!entrance.mayEnter(peer)) {
     socket.close();
@@ -170,19 +167,18 @@ function admitTcp(socket: Deno.TcpConn, entrance: Entrance, serve: Serve): void 
   const transport = new StreamTransport(socket, core.counters, core.clock, entrance.readBuffers);
   const connection = new Connection(core, transport, peer, settings);
   transport.attach(connection);
-  entrance.add(connection, () => transport.abort());
-  serve(() => transport.serve().then(() => entrance.remove(connection)));
+  entrance.keep(connection, transport.serve());
 }
 
 const listenWebSocket = Effect.fnUntraced(
-  function* (bind: BindAddress, path: string, entrance: Entrance, serve: Serve) {
+  function* (bind: BindAddress, path: string, entrance: Entrance) {
     const server = yield* Effect.acquireRelease(
       Effect.try({
         try: () =>
           Deno.serve({ hostname: bind.hostname, port: bind.port, onListen: () => {} }, (request, info) => {
             const handshake = negotiate(request, path);
             if (handshake.kind === "refuse") return handshake.response;
-            return admitWebSocket(request, peerOf(info.remoteAddr), handshake.subprotocol, entrance, serve);
+            return admitWebSocket(request, peerOf(info.remoteAddr), handshake.subprotocol, entrance);
           }),
         catch: (cause) => new ListenError({ listener: "websocket", ...bind, cause }),
       }),
@@ -197,7 +193,6 @@ function admitWebSocket(
   peer: Peer,
   subprotocol: string,
   entrance: Entrance,
-  serve: Serve,
 ): Response {
   if (!entrance.mayEnter(peer)) return new Response("too many connections\n", { status: 503 });
   const { core, settings } = entrance;
@@ -206,8 +201,7 @@ function admitWebSocket(
   const transport = new WebSocketTransport(socket, core.counters, core.clock, core.limits, core.wheel);
   const connection = new Connection(core, transport, peer, settings);
   transport.attach(connection);
-  entrance.add(connection, () => transport.abort());
-  serve(() => transport.done.then(() => entrance.remove(connection)));
+  entrance.keep(connection, transport.done);
   return response;
 }
 

@@ -1,6 +1,6 @@
 /**
- * Small read buffers, cut from slabs: a connection takes one while it is idle or slow and gives it back when it grows
- * or ends. One allocation serves many connections, which is what a storm of connects is made of.
+ * Read buffers of idle connections, cut from slabs: a connection holds one until it has traffic and gives it back when
+ * it grows or ends. One allocation serves many connections, which is what a storm of connects is made of.
  *
  * Slabs are kept: the memory is that of the most connections there ever were at once.
  */
@@ -9,11 +9,14 @@
 export class ReadBufferPool {
   /** Size of every buffer in bytes. */
   readonly size: number;
+  /** Size to grow to with the first traffic; `server.read-buffer`. */
+  readonly sizeBusy: number;
   readonly #free: Uint8Array<ArrayBuffer>[] = [];
 
-  /** @param size `server.read-buffer`. */
-  constructor(size: number) {
-    this.size = size;
+  /** @param sizeBusy `server.read-buffer`. */
+  constructor(sizeBusy: number) {
+    this.size = Math.min(IDLE_BYTES, sizeBusy);
+    this.sizeBusy = sizeBusy;
   }
 
   /** A buffer whose content is undefined. */
@@ -32,4 +35,6 @@ export class ReadBufferPool {
   }
 }
 
+/** Enough for CONNECT, SUBSCRIBE and PINGREQ; a bigger packet makes the buffer grow. */
+const IDLE_BYTES = 1_024;
 const SLAB_BYTES = 262_144;

@@ -63,7 +63,7 @@ export class WebSocketTransport implements Transport {
     this.#clock = clock;
     this.#limits = limits;
     this.#wheel = wheel;
-    this.#drainTimer = new Timer(() => this.#checkDrained());
+    this.#drainTimer = new Timer({ timedOut: () => this.#checkDrained() });
     socket.binaryType = "arraybuffer";
     socket.onmessage = (event) => this.#receive(event.data);
     this.done = new Promise((resolve) => {

@@ -361,10 +361,10 @@ export class Session implements Subscriber {
       encoder.begin(WAITING, nowMs, 1);
       const flags = DUP | qosBits | (inflight.retainOf(slot) ? 1 : 0);
       const identifiers = origin === null ? NO_IDENTIFIERS : origin.identifiers;
-      if (!WAITING.isExpired(nowMs) && this.#write(sink, WAITING, flags, packetId, identifiers)) {
+      // Its expiry counts no more: delivery has begun. [MQTT-4.3.3-7]
+      if (this.#write(sink, WAITING, flags, packetId, identifiers)) {
         inflight.noteResent();
       } else {
-        if (WAITING.isExpired(nowMs)) counters.messagesDropped.expired++;
         counters.messagesInflight--;
         store.release(position);
         inflight.dropResend();
