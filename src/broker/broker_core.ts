@@ -107,7 +107,7 @@ export class BrokerCore implements SessionHost {
   }
 
   mayPublish(publisher: Session, topic: Topic): boolean {
-    return this.#authorizer.mayPublish(publisher, topic.name);
+    return !topic.isReserved && this.#authorizer.mayPublish(publisher, topic.name);
   }
 
   subscribe(session: Session, packet: SubscribePacket, nowMs: number): void {

@@ -6,6 +6,7 @@ import { ReasonCode } from "../protocol/reason_codes.ts";
 import { isWellFormedUtf8 } from "../protocol/utf8.ts";
 import type { SessionLimits } from "../session/session_limits.ts";
 import type { TopicCache } from "../topics/topic.ts";
+import { isReservedTopic } from "../topics/topic_rules.ts";
 
 /**
  * Checks Client Identifier and Will Message.
@@ -41,6 +42,9 @@ function validateWill(will: Will, limits: SessionLimits, topics: TopicCache): Fa
   if (will.retain && !limits.isRetainAvailable) {
     return new Fault(ReasonCode.RETAIN_NOT_SUPPORTED, "MQTT-3.2.2-13", "Will Retain although retain is not available");
   }
+  if (isReservedTopic(will.topic)) {
+    return new Fault(ReasonCode.NOT_AUTHORIZED, "MQTT-4.7.2-1", "Will Topic belongs to the broker");
+  }
   if (topics.intern(will.topic) === undefined) {
     return new Fault(ReasonCode.TOPIC_NAME_INVALID, "MQTT-4.7.1-1", "Will Topic is not a valid Topic Name");
   }
@@ -59,10 +63,15 @@ export function grantedSessionExpiry(asked: number, limits: SessionLimits): numb
   return limits.sessionExpirySecondsMax > 0 ? Math.min(asked, limits.sessionExpirySecondsMax) : asked;
 }
 
-/** Keep Alive in seconds that the connection gets; 0 = none. */
-export function grantedKeepAlive(asked: number, limits: SessionLimits): number {
+/**
+ * Keep Alive in seconds that the connection gets; 0 = none.
+ *
+ * Only a v5 client can be told another value than it asked for, so a v3 client keeps its own. [MQTT-3.1.2-21]
+ */
+export function grantedKeepAlive(packet: ConnectPacket, limits: SessionLimits): number {
+  const asked = packet.keepAliveSeconds;
   const max = limits.keepAliveSecondsMax;
-  return max > 0 && (asked === 0 || asked > max) ? max : asked;
+  return packet.version === 5 && max > 0 && (asked === 0 || asked > max) ? max : asked;
 }
 
 /** What CONNACK tells a v5 client of a Session that was opened: only what differs from the defaults. */

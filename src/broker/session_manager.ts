@@ -186,7 +186,7 @@ export class SessionManager {
     });
     counters.sessionsOnline++;
     counters.sessionsOffline--;
-    const keepAliveSeconds = grantedKeepAlive(packet.keepAliveSeconds, limits);
+    const keepAliveSeconds = grantedKeepAlive(packet, limits);
     const properties = connackProperties(packet, limits, {
       clientId: session.clientId,
       sessionExpiryInterval: session.sessionExpiryInterval,

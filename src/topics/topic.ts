@@ -18,10 +18,12 @@
  */
 
 import { decodeUtf8 } from "../protocol/utf8.ts";
-import { explainTopicName, type TopicLimits } from "./topic_rules.ts";
+import { explainTopicName, isReservedTopic, type TopicLimits } from "./topic_rules.ts";
 
 /** A valid Topic Name. Created by `TopicCache` only. */
 export class Topic {
+  /** True for the broker's own topics, which clients only read. */
+  readonly isReserved: boolean;
   /** Application Messages published to this topic, since it was interned. Counted by the router. */
   messages = 0;
   /** Their payload bytes. */
@@ -38,7 +40,9 @@ export class Topic {
    * @param utf8 The name as a packet carries it: two length bytes, big-endian, then the UTF-8 text. Do not change.
    * @param hash `hashTopicName` of the text.
    */
-  constructor(readonly name: string, readonly utf8: Uint8Array, readonly hash: number) {}
+  constructor(readonly name: string, readonly utf8: Uint8Array, readonly hash: number) {
+    this.isReserved = isReservedTopic(name);
+  }
 }
 
 /** Slots of a cache when the constructor is not told otherwise: up to 45 MB with the longest names, 5 MB with usual. */

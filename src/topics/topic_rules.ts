@@ -109,6 +109,11 @@ export function parseSharedFilter(sharedFilter: string): SharedFilter | Fault {
   return { group, filter: sharedFilter.slice(slash + 1) };
 }
 
+/** True for topics below `$SYS`, which the broker alone publishes: what stands there must be its own word. */
+export function isReservedTopic(name: string): boolean {
+  return name.startsWith("$SYS/");
+}
+
 /** True when a valid Topic Filter contains `+` or `#`. */
 export function hasWildcard(filter: string): boolean {
   return filter.includes("+") || filter.includes("#");

@@ -110,7 +110,7 @@ Deno.test("load ignores the variables Kubernetes makes for a Service named promp
     PROMPTMQ_PORT: "tcp://10.0.0.1:1883",
     PROMPTMQ_PORT_1883_TCP: "tcp://10.0.0.1:1883",
     PROMPTMQ_PORT_1883_TCP_ADDR: "10.0.0.1",
-    HOME: "/root",
+    HOME: "/home/someone",
   };
   assert.equal(loadGiven({ env }).config.mqtt.maxQos, 2);
 });
