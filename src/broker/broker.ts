@@ -13,6 +13,7 @@ import { Authorizer } from "../auth/authorizer.ts";
 import { ConfigStore } from "../config/reload.ts";
 import type { Config } from "../config/schema.ts";
 import { VERSION } from "../config/version.ts";
+import { Log } from "../logging/log.ts";
 import { Supervisor } from "../logging/supervisor.ts";
 import { Metrics } from "../metrics/metrics.ts";
 import { topicFamilies } from "../metrics/broker_families.ts";
@@ -40,6 +41,7 @@ export class Broker extends Context.Service<Broker, {
         limits,
         authenticator: yield* Authenticator,
         authorizer: yield* Authorizer,
+        log: yield* Log,
         connectionsMax: () => configStore.current().mqtt.maxConnections,
         clock: monotonicMs,
         defer: queueMicrotask,

@@ -6,6 +6,7 @@
  */
 import type { Authenticator } from "../auth/authenticator.ts";
 import type { Authorizer } from "../auth/authorizer.ts";
+import type { LogWriter } from "../logging/log.ts";
 import type { Counters } from "../metrics/counters.ts";
 import type { Message } from "../protocol/message.ts";
 import type { AuthPacket, DisconnectPacket, Fault, SubscribePacket, UnsubscribePacket } from "../protocol/packets.ts";
@@ -36,6 +37,7 @@ export interface BrokerSurroundings {
   readonly limits: SessionLimits;
   readonly authenticator: Authenticator["Service"];
   readonly authorizer: Authorizer["Service"];
+  readonly log: LogWriter;
   /** Most connections at once; read with every CONNECT. */
   readonly connectionsMax: () => number;
   /** Milliseconds since the epoch, never going back; may have fractions. */
@@ -58,6 +60,7 @@ export class BrokerCore implements SessionHost {
   readonly authentication: Authentication;
   readonly counters: Counters;
   readonly limits: SessionLimits;
+  readonly log: LogWriter;
   readonly clock: () => number;
   readonly #subscriptions: Subscriptions;
   readonly #store: MessageStore["Service"];
@@ -68,6 +71,7 @@ export class BrokerCore implements SessionHost {
     const context: SessionContext = { store, counters, limits, encoder: new PublishEncoder() };
     this.counters = counters;
     this.limits = limits;
+    this.log = surroundings.log;
     this.clock = clock;
     this.#store = store;
     this.#authorizer = authorizer;
@@ -87,6 +91,7 @@ export class BrokerCore implements SessionHost {
       wills: new Wills(this.router, this.topics, this.wheel, limits),
       wheel: this.wheel,
       authentication: this.authentication,
+      log: this.log,
       connectionsMax: surroundings.connectionsMax,
       newClientId: surroundings.newClientId,
     });

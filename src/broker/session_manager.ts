@@ -8,6 +8,7 @@
  * ahead of it, and of two connections with one Client Identifier the later one wins. [MQTT-3.1.4-3]
  */
 import type { Verdict } from "../auth/authenticator.ts";
+import type { LogWriter } from "../logging/log.ts";
 import { encodeConnack } from "../protocol/codec_encode.ts";
 import { type ConnectPacket, Fault } from "../protocol/packets.ts";
 import { ReasonCode, reasonCodeName } from "../protocol/reason_codes.ts";
@@ -49,6 +50,7 @@ export interface SessionParts {
   readonly wills: Wills;
   readonly wheel: TimerWheel;
   readonly authentication: Authentication;
+  readonly log: LogWriter;
   /** Most connections at once; read with every CONNECT. */
   readonly connectionsMax: () => number;
   /** A Client Identifier nobody else has. */
@@ -127,7 +129,14 @@ export class SessionManager {
 
   #refuse(client: ConnectingClient, packet: ConnectPacket, reasonCode: number, reasonString?: string): void {
     const { counters } = this.#parts.context;
-    counters.connectsRefused.add(reasonCodeName(reasonCode));
+    const reason = reasonCodeName(reasonCode);
+    counters.connectsRefused.add(reason);
+    this.#parts.log.limited(`connect_refused:${reason}`, "warn", "connect refused", {
+      reason,
+      detail: reasonString,
+      clientId: packet.clientId.slice(0, LOGGED_CHARS_MAX),
+      remoteAddress: client.peer.remoteAddress,
+    });
     const properties = reasonString === undefined ? {} : { reasonString };
     client.out.append(encodeConnack(packet.version, false, reasonCode, properties, packet.maximumPacketSize));
     counters.packetsSent++;
@@ -216,6 +225,9 @@ export class SessionManager {
 
   /** [MQTT-3.1.4-3] The older connection is told and closed. */
   #takeOver(session: Session, sink: PacketSink, nowMs: number): void {
+    this.#parts.log.limited("session_taken_over", "info", "session taken over by a new connection", {
+      clientId: session.clientId.slice(0, LOGGED_CHARS_MAX),
+    });
     this.connectionLost(session, sink, nowMs);
     sink.disconnect(ReasonCode.SESSION_TAKEN_OVER);
   }
@@ -247,6 +259,8 @@ export class SessionManager {
   }
 }
 
+/** A peer chooses what stands here, so the log gets no more than a glimpse. */
+const LOGGED_CHARS_MAX = 128;
 /** Session Expiry Interval of a Session that stays. [MQTT 5.0, 3.1.2.11.2] */
 const NEVER_EXPIRES = 0xffff_ffff;
 const EXPIRY_RAISED_FROM_0 = new Fault(

@@ -162,6 +162,9 @@ export class Connection implements ConnectingClient, Flushable, TimerOwner {
     }
     if (this.#state !== State.CONNECTED) {
       this.#core.counters.connectsRefused.add("connect_timeout");
+      this.#core.log.limited("connect_timeout", "warn", "no CONNECT in time", {
+        remoteAddress: this.peer.remoteAddress,
+      });
       this.#leave(nowMs);
     } else if (this.#keepAliveMs > 0 && nowMs - this.#lastReceivedMs >= this.#keepAliveMs) {
       this.disconnect(ReasonCode.KEEP_ALIVE_TIMEOUT);
@@ -239,12 +242,19 @@ export class Connection implements ConnectingClient, Flushable, TimerOwner {
 
   /** The peer broke a rule: it is told why, where its version can, and the connection ends. [MQTT-4.13.1-1] */
   #fail(fault: Fault, nowMs: number): void {
-    const { counters } = this.#core;
-    counters.protocolErrors.add(reasonCodeName(fault.reasonCode));
+    const { counters, log } = this.#core;
+    const reason = reasonCodeName(fault.reasonCode);
+    counters.protocolErrors.add(reason);
+    log.limited(`protocol_error:${reason}`, "debug", "protocol error", {
+      reason,
+      statement: fault.statement,
+      detail: fault.text,
+      remoteAddress: this.peer.remoteAddress,
+    });
     if (this.#state === State.CONNECTED) {
       if (this.#isV5) this.#sayGoodbye(fault.reasonCode, fault.text);
     } else if (fault instanceof ConnectFault) {
-      counters.connectsRefused.add(reasonCodeName(fault.reasonCode));
+      counters.connectsRefused.add(reason);
       this.out.append(encodeConnack(fault.connackVersion, false, fault.reasonCode, { reasonString: fault.text }));
       counters.packetsSent++;
     }
