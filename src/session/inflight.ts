@@ -11,8 +11,8 @@
  *   AWAITING_PUBREC      PUBLISH QoS 2   PUBREC        AWAITING_PUBCOMP, or free when it refuses
  *   AWAITING_PUBCOMP     PUBREL          PUBCOMP       free
  *
- * After a reconnect every entry is sent again in this order before anything new: `resendCursor` is the next one.
- * [MQTT-4.4.0-1]
+ * After a reconnect every entry is sent again before anything new: first all PUBRELs, which no window may delay, then
+ * the PUBLISHes, as the window allows. Each goes in the order above. [MQTT-4.4.0-1] [MQTT-3.3.4-10]
  */
 import type { DeliveryOrigin } from "./delivery_origin.ts";
 
@@ -27,7 +27,10 @@ export class InflightWindow {
   onWire = 0;
   #first = 0;
   #next = 0;
+  /** The next PUBLISH to send again; everything before it was sent on this connection. */
   #resend = 0;
+  /** Where the search for PUBRELs to send again goes on. */
+  #release = 0;
   #positions = new Float64Array(CAPACITY_MIN);
   #states = new Uint8Array(CAPACITY_MIN);
   #retains = new Uint8Array(CAPACITY_MIN);
@@ -70,10 +73,13 @@ export class InflightWindow {
   find(packetId: number): number {
     let distance = packetId - 1 - this.#first % PACKET_IDS;
     if (distance < 0) distance += PACKET_IDS;
-    // An entry that was not sent on this connection cannot be acknowledged on it.
-    if (distance >= this.#resend - this.#first) return -1;
+    if (distance >= this.#next - this.#first) return -1;
     const slot = (this.#first + distance) & (this.#positions.length - 1);
-    return this.#states[slot] === InflightState.FREE ? -1 : slot;
+    const state = this.#states[slot];
+    if (state === InflightState.FREE) return -1;
+    // A PUBLISH that was not sent on this connection cannot be acknowledged on it.
+    const isSent = state === InflightState.AWAITING_PUBCOMP || distance < this.#resend - this.#first;
+    return isSent ? slot : -1;
   }
 
   /** State of a slot. */
@@ -119,13 +125,25 @@ export class InflightWindow {
   /** Forgets what was sent on the connection that ended: everything is to be sent again. */
   restart(): void {
     this.onWire = 0;
-    this.#resend = this.#first;
+    this.#resend = this.#release = this.#first;
   }
 
-  /** Slot of the next entry to send again, or -1; `packetIdToResend` is its Packet Identifier. */
+  /** Packet Identifier of the next PUBREL to send again, which counts as sent from now on; 0 when none is left. */
+  nextRelease(): number {
+    const mask = this.#positions.length - 1;
+    while (this.#release < this.#next) {
+      const sequence = this.#release++;
+      if (this.#states[sequence & mask] !== InflightState.AWAITING_PUBCOMP) continue;
+      this.onWire++;
+      return sequence % PACKET_IDS + 1;
+    }
+    return 0;
+  }
+
+  /** Slot of the next PUBLISH to send again, or -1; `packetIdToResend` is its Packet Identifier. */
   slotToResend(): number {
     const mask = this.#positions.length - 1;
-    while (this.#resend < this.#next && this.#states[this.#resend & mask] === InflightState.FREE) this.#resend++;
+    while (this.#resend < this.#next && !isPublish(this.#states[this.#resend & mask]!)) this.#resend++;
     return this.#resend < this.#next ? this.#resend & mask : -1;
   }
 
@@ -177,6 +195,10 @@ export class InflightWindow {
     this.#retains = retains;
     this.#origins = origins;
   }
+}
+
+function isPublish(state: number): boolean {
+  return state === InflightState.AWAITING_PUBACK || state === InflightState.AWAITING_PUBREC;
 }
 
 /** Packet Identifiers that exist: 1 to 65535. [MQTT-2.2.1-3] */

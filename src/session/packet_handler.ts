@@ -101,7 +101,9 @@ export class PacketHandler {
           return undefined;
         }
       }
-      if (++session.inboundUnacknowledged > limits.receiveMaximum && session.isV5) return RECEIVE_MAXIMUM_EXCEEDED;
+      if (++session.inboundUnacknowledged > session.inboundReceiveMaximum && session.isV5) {
+        return RECEIVE_MAXIMUM_EXCEEDED;
+      }
     }
     let refusal = 0;
     if (session.isV5 && !isPayloadFormatValid(bytes, frame)) {
@@ -127,13 +129,13 @@ export class PacketHandler {
   #resolveTopic(session: Session, bytes: Uint8Array): Topic | Fault {
     const { topicStart, topicEnd, properties } = this.#publish;
     const alias = session.isV5 ? properties.topicAlias : 0;
+    if (alias > session.inboundAliasMax) return ALIAS_TOO_LARGE;
     if (topicStart === topicEnd && alias !== 0) {
       return session.inboundAliases?.get(alias) ?? ALIAS_UNKNOWN;
     }
     const topic = this.#topics.lookup(bytes, topicStart, topicEnd);
     if (topic === undefined) return explainTopicName(bytes, topicStart, topicEnd, this.#topics) ?? TOPIC_NAME_INVALID;
     if (alias === 0) return topic;
-    if (alias > this.#context.limits.topicAliasMax) return ALIAS_TOO_LARGE;
     session.inboundAliases ??= new InboundAliases();
     return session.inboundAliases.set(alias, topic) ? topic : ALIASES_TOO_LARGE;
   }

@@ -22,8 +22,8 @@ import type { DeliveryOrigin } from "./delivery_origin.ts";
 import { InflightState, InflightWindow } from "./inflight.ts";
 import { OutboundQueue } from "./outbound_queue.ts";
 import type { PacketSink } from "./packet_sink.ts";
+import { isQueueFull, makeQueueRoom } from "./queue_bounds.ts";
 import type { ConnectionTraits, SessionContext } from "./session_context.ts";
-import type { SessionLimits } from "./session_limits.ts";
 import { type InboundAliases, OutboundAliases } from "./topic_aliases.ts";
 
 /** See the head of this file. */
@@ -48,6 +48,10 @@ export class Session implements Subscriber {
   inboundAliases: InboundAliases | undefined = undefined;
   /** Inbound QoS 1 and 2 messages of this connection that count against the announced Receive Maximum. */
   inboundUnacknowledged = 0;
+  /** Receive Maximum that the present connection was told; a reload changes it for later ones. */
+  inboundReceiveMaximum = 0;
+  /** Topic Alias Maximum that the present connection was told. */
+  inboundAliasMax = 0;
   readonly #context: SessionContext;
   #packetBytesMax = 0;
   #windowMax = 0;
@@ -93,6 +97,8 @@ export class Session implements Subscriber {
     this.#outboundAliases = traits.topicAliasMaximum > 0 ? new OutboundAliases(traits.topicAliasMaximum) : undefined;
     this.inboundAliases = undefined;
     this.inboundUnacknowledged = 0;
+    this.inboundReceiveMaximum = this.#context.limits.receiveMaximum;
+    this.inboundAliasMax = this.#context.limits.topicAliasMax;
     this.#inflight?.restart();
   }
 
@@ -147,19 +153,10 @@ export class Session implements Subscriber {
    * @returns False when it was refused and counted.
    */
   enqueue(position: number, flags: number, origin: DeliveryOrigin | null): boolean {
-    const { store, counters, limits } = this.#context;
+    const { store, counters } = this.#context;
     const queue = this.#queue ??= new OutboundQueue();
     const size = store.sizeOf(position);
-    while (isFull(queue, size, limits)) {
-      if (limits.queueFull !== "drop-oldest" || !queue.shift()) {
-        if (limits.queueFull === "reject") counters.messagesDropped.queue_full_rejected++;
-        else counters.messagesDropped.queue_full_newest++;
-        return false;
-      }
-      counters.messagesDropped.queue_full_oldest++;
-      counters.messagesQueued--;
-      store.release(queue.position);
-    }
+    if (!makeQueueRoom(queue, size, this.#context)) return false;
     store.retain(position);
     queue.push(position, flags, size, origin);
     counters.messagesQueued++;
@@ -168,7 +165,7 @@ export class Session implements Subscriber {
 
   /** True when a message of `size` stored bytes would be refused by `mqtt.queue-full: reject`. */
   isQueueFullFor(size: number): boolean {
-    return this.#queue !== undefined && isFull(this.#queue, size, this.#context.limits);
+    return this.#queue !== undefined && isQueueFull(this.#queue, size, this.#context.limits);
   }
 
   /** Sends what waits while the window and the sink have room. */
@@ -195,13 +192,7 @@ export class Session implements Subscriber {
       encoder.begin(WAITING, nowMs, 1);
       const retain = (queue.flags & 4) !== 0;
       if (isQos0) {
-        this.#write(
-          sink,
-          WAITING,
-          retain ? 1 : 0,
-          0,
-          queue.origin === null ? NO_IDENTIFIERS : queue.origin.identifiers,
-        );
+        this.#write(sink, WAITING, retain ? 1 : 0, 0, identifiersOf(queue.origin));
         store.release(position);
       } else this.#send(sink, WAITING, position, (queue.flags & 3) as QoS, retain, queue.origin);
     }
@@ -337,30 +328,25 @@ export class Session implements Subscriber {
     const state = qos === 1 ? InflightState.AWAITING_PUBACK : InflightState.AWAITING_PUBREC;
     const packetId = inflight.add(position, state, retain, origin);
     this.#context.counters.messagesInflight++;
-    const identifiers = origin === null ? NO_IDENTIFIERS : origin.identifiers;
-    if (!this.#write(sink, message, (qos << 1) | (retain ? 1 : 0), packetId, identifiers)) {
+    if (!this.#write(sink, message, (qos << 1) | (retain ? 1 : 0), packetId, identifiersOf(origin))) {
       this.#complete(inflight, inflight.find(packetId), true);
     }
   }
 
   #resend(sink: PacketSink, inflight: InflightWindow, nowMs: number): void {
     const { store, encoder, counters, limits } = this.#context;
+    for (let released = inflight.nextRelease(); released !== 0; released = inflight.nextRelease()) {
+      this.acknowledge(AckHeader.PUBREL, released, 0);
+    }
     for (let slot = inflight.slotToResend(); slot !== -1; slot = inflight.slotToResend()) {
       if (!this.#hasRoom(sink) || inflight.onWire >= Math.min(this.#windowMax, limits.inflightMax)) return;
       const packetId = inflight.packetIdToResend;
-      const state = inflight.stateOf(slot);
-      if (state === InflightState.AWAITING_PUBCOMP) {
-        this.acknowledge(AckHeader.PUBREL, packetId, 0);
-        inflight.noteResent();
-        continue;
-      }
       const position = inflight.positionOf(slot);
-      const origin = inflight.originOf(slot);
-      const qosBits = state === InflightState.AWAITING_PUBACK ? 2 : 4;
+      const identifiers = identifiersOf(inflight.originOf(slot));
+      const qosBits = inflight.stateOf(slot) === InflightState.AWAITING_PUBACK ? 2 : 4;
       store.read(position, WAITING);
       encoder.begin(WAITING, nowMs, 1);
       const flags = DUP | qosBits | (inflight.retainOf(slot) ? 1 : 0);
-      const identifiers = origin === null ? NO_IDENTIFIERS : origin.identifiers;
       // Its expiry counts no more: delivery has begun. [MQTT-4.3.3-7]
       if (this.#write(sink, WAITING, flags, packetId, identifiers)) {
         inflight.noteResent();
@@ -403,9 +389,8 @@ export class Session implements Subscriber {
   }
 }
 
-function isFull(queue: OutboundQueue, size: number, limits: SessionLimits): boolean {
-  return (limits.queuedMax > 0 && queue.count >= limits.queuedMax) ||
-    (limits.queuedBytesMax > 0 && queue.bytes + size > limits.queuedBytesMax);
+function identifiersOf(origin: DeliveryOrigin | null): readonly number[] {
+  return origin === null ? NO_IDENTIFIERS : origin.identifiers;
 }
 
 const DUP = 8;

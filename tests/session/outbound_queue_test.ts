@@ -1,0 +1,96 @@
+/**
+ * The queue of a Session: first in, first out, whatever the ring does beneath.
+ */
+
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import type { DeliveryOrigin } from "../../src/session/delivery_origin.ts";
+import { OutboundQueue } from "../../src/session/outbound_queue.ts";
+
+function shifted(queue: OutboundQueue): [number, number, DeliveryOrigin | null] | undefined {
+  return queue.shift() ? [queue.position, queue.flags, queue.origin] : undefined;
+}
+
+Deno.test("OutboundQueue is empty at first and again after its last message", () => {
+  const queue = new OutboundQueue();
+  assert.equal(queue.peek(), false);
+  assert.equal(queue.shift(), false);
+  queue.push(7, 5, 100, null);
+  assert.deepEqual([queue.count, queue.bytes], [1, 100]);
+  assert.deepEqual(shifted(queue), [7, 5, null]);
+  assert.deepEqual([queue.count, queue.bytes], [0, 0]);
+  assert.equal(queue.shift(), false);
+});
+
+Deno.test("OutboundQueue peeks without removing", () => {
+  const queue = new OutboundQueue();
+  const origin = { identifiers: [3], group: null };
+  queue.push(1, 6, 10, origin);
+  queue.push(2, 1, 20, null);
+  assert.equal(queue.peek(), true);
+  assert.deepEqual([queue.position, queue.flags, queue.origin, queue.count], [1, 6, origin, 2]);
+  assert.equal(queue.peek(), true);
+  assert.deepEqual(shifted(queue), [1, 6, origin]);
+  assert.deepEqual(shifted(queue), [2, 1, null]);
+});
+
+Deno.test("OutboundQueue keeps its order when the ring grows while it is wrapped", () => {
+  const queue = new OutboundQueue();
+  const origins = Array.from(
+    { length: 60 },
+    (_, index) => index % 3 === 0 ? { identifiers: [index], group: null } : null,
+  );
+  for (let index = 0; index < 16; index++) queue.push(index, index & 7, index, origins[index]!);
+  for (let index = 0; index < 10; index++) assert.deepEqual(shifted(queue), [index, index & 7, origins[index]]);
+  for (let index = 16; index < 60; index++) queue.push(index, index & 7, index, origins[index]!);
+  for (let index = 10; index < 60; index++) assert.deepEqual(shifted(queue), [index, index & 7, origins[index]]);
+  assert.deepEqual([queue.count, queue.bytes], [0, 0]);
+});
+
+Deno.test("OutboundQueue gives an entry without origin none, also in a slot that had one", () => {
+  const queue = new OutboundQueue();
+  const origin = { identifiers: [1], group: null };
+  queue.push(1, 1, 1, null);
+  for (let round = 0; round < 40; round++) {
+    queue.push(2, 1, 1, round % 2 === 0 ? origin : null);
+    const [position, , found] = shifted(queue)!;
+    assert.deepEqual([position, found], round === 0 ? [1, null] : [2, round % 2 === 1 ? origin : null]);
+  }
+});
+
+Deno.test("OutboundQueue holds large sizes and positions exactly", () => {
+  const queue = new OutboundQueue();
+  queue.push(Number.MAX_SAFE_INTEGER, 2, 268_435_455, null);
+  queue.push(Number.MAX_SAFE_INTEGER, 2, 268_435_455, null);
+  assert.equal(queue.bytes, 2 * 268_435_455);
+  assert.deepEqual(shifted(queue), [Number.MAX_SAFE_INTEGER, 2, null]);
+  assert.equal(queue.bytes, 268_435_455);
+});
+
+Deno.test("OutboundQueue says what an array says", () => {
+  const push = fc.record({ flags: fc.nat(7), size: fc.nat(100_000), hasOrigin: fc.boolean(), times: fc.nat(12) });
+  const step = fc.oneof(push, fc.nat(12));
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 100 }), (steps) => {
+      const queue = new OutboundQueue();
+      const model: [position: number, flags: number, size: number, origin: DeliveryOrigin | null][] = [];
+      let position = 0;
+      for (const each of steps) {
+        if (typeof each === "object") {
+          for (let count = 0; count < each.times; count++) {
+            const origin = each.hasOrigin ? { identifiers: [position], group: null } : null;
+            model.push([++position, each.flags, each.size, origin]);
+            queue.push(position, each.flags, each.size, origin);
+          }
+        } else {
+          for (let count = 0; count < each; count++) {
+            const expected = model.shift();
+            assert.deepEqual(shifted(queue), expected && [expected[0], expected[1], expected[3]]);
+          }
+        }
+        assert.equal(queue.count, model.length);
+        assert.equal(queue.bytes, model.reduce((sum, [, , size]) => sum + size, 0));
+      }
+    }),
+  );
+});
