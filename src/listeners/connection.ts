@@ -30,7 +30,7 @@ export interface Transport {
    * The transport owns the storage until then.
    */
   write(storage: Uint8Array, length: number): void;
-  /** Presents bytes again that were left when the connection was paused. */
+  /** Presents bytes again that were left when the connection was paused, and reads on. */
   resume(): void;
   /** Ends the socket; everything was written. */
   finish(): void;
@@ -151,7 +151,7 @@ export class Connection implements ConnectingClient, Flushable, TimerOwner {
     recycle(storage);
     if (!this.out.isEmpty || this.#state === State.CLOSING) this.#writeNext(this.#core.clock());
     const session = this.#session;
-    if (session !== null && session.queuedCount > 0 && session.sink === this) session.pump(this.#core.clock());
+    if (session !== null && session.sink === this && session.hasWaiting) session.pump(this.#core.clock());
   }
 
   /** Looks at what may take only so long: CONNECT, silence, a write, the end. */
@@ -281,6 +281,8 @@ export class Connection implements ConnectingClient, Flushable, TimerOwner {
     this.isOpen = false;
     this.#core.wheel.schedule(this.#timer, nowMs + CLOSING_MS_MAX);
     this.touch();
+    // A transport that was paused reads on, so that it sees the peer's end.
+    this.#transport.resume();
   }
 
   #writeNext(nowMs: number): void {

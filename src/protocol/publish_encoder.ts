@@ -96,11 +96,11 @@ export class PublishEncoder {
     const expiry = this.#expirySeconds;
     const name = decodeUtf8(message.topicBytes, message.topicStart + 2, message.topicEnd);
     const known = aliases.find(name);
-    if (known !== 0) return encode(out, message, expiry, true, flags, packetId, identifiers, known, true, sizeMax);
-    const alias = aliases.next;
-    const size = encode(out, message, expiry, true, flags, packetId, identifiers, alias, false, sizeMax);
+    const alias = known === 0 ? aliases.next : known;
+    const size = encode(out, message, expiry, true, flags, packetId, identifiers, alias, known !== 0, sizeMax);
+    // Near the limit the plain packet may fit where the alias property does not.
     if (size === 0) return encode(out, message, expiry, true, flags, packetId, identifiers, 0, false, sizeMax);
-    aliases.assign(name);
+    if (known === 0) aliases.assign(name);
     return size;
   }
 }

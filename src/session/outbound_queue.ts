@@ -63,8 +63,17 @@ export class OutboundQueue {
     this.bytes -= this.#sizes[index]!;
     if (this.#origins !== undefined) this.#origins[index] = null;
     this.#head = (index + 1) & (this.#positions.length - 1);
-    this.count--;
+    if (--this.count === 0 && this.#positions.length > CAPACITY_KEPT_MAX) this.#shrink();
     return true;
+  }
+
+  /** A backlog that is gone gives its memory back. */
+  #shrink(): void {
+    this.#positions = new Float64Array(CAPACITY_MIN);
+    this.#sizes = new Uint32Array(CAPACITY_MIN);
+    this.#flags = new Uint8Array(CAPACITY_MIN);
+    this.#origins = undefined;
+    this.#head = 0;
   }
 
   #grow(): void {
@@ -90,3 +99,5 @@ export class OutboundQueue {
 
 /** A power of two, as every later capacity. */
 const CAPACITY_MIN = 16;
+/** An empty queue keeps room for this many messages. */
+const CAPACITY_KEPT_MAX = 1_024;

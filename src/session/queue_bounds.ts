@@ -13,11 +13,14 @@ import type { SessionLimits } from "./session_limits.ts";
 /**
  * True when a message does not fit.
  *
- * @param size Its stored bytes.
+ * @param queue undefined before its first message.
+ * @param size Stored bytes of the message.
  */
-export function isQueueFull(queue: OutboundQueue, size: number, limits: SessionLimits): boolean {
-  return (limits.queuedMax > 0 && queue.count >= limits.queuedMax) ||
-    (limits.queuedBytesMax > 0 && queue.bytes + size > limits.queuedBytesMax);
+export function isQueueFull(queue: OutboundQueue | undefined, size: number, limits: SessionLimits): boolean {
+  const count = queue === undefined ? 0 : queue.count;
+  const bytes = queue === undefined ? 0 : queue.bytes;
+  return (limits.queuedMax > 0 && count >= limits.queuedMax) ||
+    (limits.queuedBytesMax > 0 && bytes + size > limits.queuedBytesMax);
 }
 
 /**

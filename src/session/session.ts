@@ -18,7 +18,7 @@ import { type AckFrame, AckHeader, writeAck } from "../protocol/publish_codec.ts
 import { NO_IDENTIFIERS } from "../protocol/publish_encoder.ts";
 import { ReasonCode } from "../protocol/reason_codes.ts";
 import type { Subscriber, Subscription } from "../topics/subscription.ts";
-import type { DeliveryOrigin } from "./delivery_origin.ts";
+import { type DeliveryOrigin, identifiersOf } from "./delivery_origin.ts";
 import { InflightState, InflightWindow } from "./inflight.ts";
 import { OutboundQueue } from "./outbound_queue.ts";
 import type { PacketSink } from "./packet_sink.ts";
@@ -82,6 +82,11 @@ export class Session implements Subscriber {
     return this.sessionExpiryInterval > 0;
   }
 
+  /** True when `pump` may have something to send. */
+  get hasWaiting(): boolean {
+    return this.queuedCount > 0 || (this.#inflight !== undefined && this.#inflight.hasResends);
+  }
+
   /** True when a packet for the client would leave with this turn. */
   get canSendNow(): boolean {
     return this.sink !== null && this.queuedCount === 0 && this.#hasRoom(this.sink);
@@ -117,11 +122,8 @@ export class Session implements Subscriber {
   deliverOnce(message: Message, retain: boolean, identifiers: readonly number[]): void {
     const sink = this.sink;
     if (sink === null || !sink.isOpen) return;
-    if (sink.out.sealedBytes + sink.out.length + sink.writingBytes > this.#context.limits.outboundBytesMax) {
-      this.#context.counters.messagesDropped.outbound_full++;
-      return;
-    }
-    this.#write(sink, message, retain ? 1 : 0, 0, identifiers);
+    if (this.#hasRoom(sink)) this.#write(sink, message, retain ? 1 : 0, 0, identifiers);
+    else this.#context.counters.messagesDropped.outbound_full++;
   }
 
   /**
@@ -163,9 +165,10 @@ export class Session implements Subscriber {
     return true;
   }
 
-  /** True when a message of `size` stored bytes would be refused by `mqtt.queue-full: reject`. */
+  /** True when a message of `size` stored bytes would have to wait and has no room to. */
   isQueueFullFor(size: number): boolean {
-    return this.#queue !== undefined && isQueueFull(this.#queue, size, this.#context.limits);
+    const mustWait = this.sink === null || this.queuedCount > 0 || !this.#canSend(this.sink);
+    return mustWait && isQueueFull(this.#queue, size, this.#context.limits);
   }
 
   /** Sends what waits while the window and the sink have room. */
@@ -310,9 +313,9 @@ export class Session implements Subscriber {
   #canSend(sink: PacketSink): boolean {
     if (!this.#hasRoom(sink)) return false;
     const inflight = this.#inflight;
-    if (inflight === undefined) return true;
-    return inflight.onWire < this.#windowMax && inflight.onWire < this.#context.limits.inflightMax &&
-      !inflight.hasResends && !inflight.isExhausted;
+    return inflight === undefined ||
+      (inflight.onWire < this.#windowMax && inflight.onWire < this.#context.limits.inflightMax &&
+        !inflight.hasResends && !inflight.isExhausted);
   }
 
   /** Sends a message whose reference the Session holds already. */
@@ -387,10 +390,6 @@ export class Session implements Subscriber {
     inflight.complete(slot);
     this.#context.counters.messagesInflight--;
   }
-}
-
-function identifiersOf(origin: DeliveryOrigin | null): readonly number[] {
-  return origin === null ? NO_IDENTIFIERS : origin.identifiers;
 }
 
 const DUP = 8;
