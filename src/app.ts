@@ -20,11 +20,14 @@ import { ConfigStore } from "./config/reload.ts";
 import type { Config } from "./config/schema.ts";
 import { VERSION } from "./config/version.ts";
 import type { LogFileUnavailable } from "./logging/errors.ts";
+import { failureFields } from "./logging/failure_fields.ts";
 import { Listeners } from "./listeners/listeners.ts";
 import { Level, Log } from "./logging/log.ts";
-import { launchSupervised } from "./logging/supervisor.ts";
+import { launchSupervised, Supervisor } from "./logging/supervisor.ts";
+import { taskFamilies } from "./metrics/broker_families.ts";
 import { Metrics } from "./metrics/metrics.ts";
 import { Readiness } from "./metrics/readiness.ts";
+import { warnOfOpenDoor } from "./open_door.ts";
 import { MessageStore } from "./storage/message_store.ts";
 
 /** The broker could not start or could not go on. The log says why. */
@@ -66,9 +69,11 @@ export function runBroker(
     : noAdmin;
 
   const app = ready.pipe(
+    Layer.provideMerge(warnOfOpenDoor),
     Layer.provideMerge(Listeners.layer),
     Layer.provideMerge(Broker.layer),
     Layer.provideMerge(Layer.mergeAll(MessageStore.layerMemory(config.storage.memoryBufferBytes), identity, admin)),
+    Layer.provideMerge(countTasks),
     Layer.provideMerge(Layer.mergeAll(Metrics.layer, Readiness.layer)),
     Layer.provideMerge(foundation),
     Layer.provideMerge(configStore),
@@ -110,23 +115,36 @@ const identity = Layer.mergeAll(
 /** Stands in when metrics are disabled. */
 const noAdmin = Layer.succeed(AdminHttpServer, AdminHttpServer.of({ hostname: "", port: 0 }));
 
+/** The one number that takes a service of logging and one of metrics, which do not know each other. */
+const countTasks = Layer.effectDiscard(Effect.gen(function* () {
+  const { counters, addCollector } = yield* Metrics;
+  const supervisor = yield* Supervisor;
+  yield* addCollector(() => taskFamilies(counters, supervisor.running()));
+}));
+
 /** Built last and closed first: in between the broker serves. */
 const ready = Layer.effectDiscard(Effect.gen(function* () {
   const { tcp, websocket } = yield* Listeners;
   const admin = yield* AdminHttpServer;
   const readiness = yield* Readiness;
+  const { counters } = yield* Metrics;
   yield* Effect.acquireRelease(
     Effect.sync(() => readiness.set(undefined)),
-    () => Effect.sync(() => readiness.set("draining")),
+    () =>
+      Effect.suspend(() => {
+        readiness.set("draining");
+        return Effect.logInfo("promptmq is stopping", { connections: counters.connectionsCurrent });
+      }),
   );
   const metrics = admin.port === 0 ? undefined : `${admin.hostname}:${admin.port}`;
   yield* Effect.logInfo("promptmq is ready", { tcp, ws: websocket, metrics });
 }));
 
+/** One line: a sentence for what an operator can change, stacks only for a bug. */
 function logStop(cause: Cause.Cause<unknown>): Effect.Effect<void> {
   return Cause.hasInterruptsOnly(cause)
     ? Effect.logInfo("promptmq has stopped")
-    : Effect.logFatal("promptmq has failed", cause);
+    : Effect.logFatal("promptmq has failed", failureFields(cause));
 }
 
 function failUnlessInterrupted(cause: Cause.Cause<unknown>): Effect.Effect<never, BrokerFailed> {

@@ -135,12 +135,24 @@ export async function readVersion(kind: BrokerKind): Promise<string | undefined>
 function spawnFirst(kind: BrokerKind, args: string[]) {
   for (const program of kind.programs) {
     try {
-      return new Deno.Command(program, { args, stdin: "null", stdout: "null", stderr: "piped" }).spawn();
+      return new Deno.Command(program, {
+        args,
+        clearEnv: true,
+        env: environmentOfBrokers(),
+        stdin: "null",
+        stdout: "null",
+        stderr: "piped",
+      }).spawn();
     } catch (cause) {
       if (!(cause instanceof Deno.errors.NotFound)) throw cause;
     }
   }
   throw new BrokerUnavailable(`${kind.name} is not installed`);
+}
+
+/** This process's environment without what would configure our broker beside its arguments. */
+function environmentOfBrokers(): Record<string, string> {
+  return Object.fromEntries(Object.entries(Deno.env.toObject()).filter(([name]) => !name.startsWith("PROMPTMQ_")));
 }
 
 function findFreePort(): number {

@@ -74,7 +74,10 @@ function configCommand() {
   const check = Command.make(
     "check",
     CONFIG_FLAGS,
-    (flags) => load(sourcesOf(flags)).pipe(Effect.andThen(Console.log("configuration OK"))),
+    (flags) =>
+      load(sourcesOf(flags)).pipe(
+        Effect.flatMap((loaded) => Console.log(`configuration OK (${describeSources(loaded)})`)),
+      ),
   ).pipe(Command.withDescription("Check the configuration and report every problem"));
   const origin = Flag.Boolean("origin").pipe(
     Flag.withDescription("Add where each value comes from"),
@@ -91,6 +94,16 @@ function configCommand() {
     Command.withDescription("Look at the configuration"),
     Command.withSubcommands([check, show, docs]),
   );
+}
+
+/** What was checked: the file, and how many values came from the environment and from flags. */
+function describeSources({ filePath, origins }: LoadedConfig): string {
+  const given = [["env ", "environment variable"], ["flag ", "flag"]].flatMap(([prefix = "", noun = ""]) => {
+    const count = origins.filter(({ place }) => place.startsWith(prefix)).length;
+    return count === 0 ? [] : [`${count} ${noun}${count === 1 ? "" : "s"}`];
+  });
+  const file = filePath ?? "no file";
+  return filePath === undefined && given.length === 0 ? `${file}, defaults` : [file, ...given].join(", ");
 }
 
 /** One line per mistake and a hint, instead of the whole help. */

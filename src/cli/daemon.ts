@@ -35,7 +35,7 @@ export function startDaemon(args: readonly string[]): Effect.Effect<number, Daem
       },
       catch: (cause) => {
         const reason = cause instanceof Deno.errors.NotCapable
-          ? "it needs the permission to run this program, --allow-run"
+          ? `the permission to start programs is missing; ${INSTEAD}`
           : cause instanceof Error
           ? cause.message
           : String(cause);
@@ -53,12 +53,15 @@ export function withoutDaemonFlag(args: readonly string[]): string[] {
   });
 }
 
+/** What works where the permissions of the process do not. */
+const INSTEAD = "run it with deno run -A src/main.ts --daemon";
+
 /** How to run this module again, or why that is not possible. */
 function runtimeArguments(): readonly string[] | string {
   const granted: string[] = [];
   for (const name of PERMISSIONS) {
     const status = Deno.permissions.querySync({ name });
-    if (status.partial) return `the permission --allow-${name} is limited, which cannot be handed on`;
+    if (status.partial) return `the permission --allow-${name} is limited, which cannot be handed on; ${INSTEAD}`;
     if (status.state === "granted") granted.push(`--allow-${name}`);
   }
   return ["run", "--no-prompt", ...granted, Deno.mainModule];

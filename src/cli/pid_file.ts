@@ -7,6 +7,7 @@
 
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
+import { describeFileFailure } from "../config/system_failure.ts";
 import { PidFileUnavailable } from "./errors.ts";
 
 /** Holds the PID file from start to end of the broker; without a path it does nothing. */
@@ -32,7 +33,8 @@ function takePidFile(path: string): Effect.Effect<Deno.FsFile, PidFileUnavailabl
       return Effect.succeed(file);
     } catch (cause) {
       file?.close();
-      const reason = cause instanceof Error ? cause.message : String(cause);
+      // The file need not exist, so what was not found is its directory.
+      const reason = cause instanceof Deno.errors.NotFound ? "its directory is not found" : describeFileFailure(cause);
       return Effect.fail(new PidFileUnavailable({ path, reason, cause }));
     }
   });

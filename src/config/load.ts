@@ -12,6 +12,7 @@ import { ConfigInvalid } from "./errors.ts";
 import { quote, readFileSource, type Setting, type SourceReading } from "./file_source.ts";
 import type { IndexedOption, OptionIndex, Section, ValuesOf } from "./option.ts";
 import { type Config, OPTIONS, type SCHEMA } from "./schema.ts";
+import { describeFileFailure } from "./system_failure.ts";
 
 /** Where the values come from. Asked again at every load, so a reload sees what changed. */
 export interface Sources {
@@ -113,14 +114,19 @@ function readConfigFile(sources: Sources, index: OptionIndex): FileReading {
       text = Deno.readTextFileSync(path);
     } catch (error) {
       // A place we only search need not exist, and the permissions of the process may not cover it.
-      const isAbsent = error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotCapable;
-      if (sources.configPath === undefined && isAbsent) continue;
+      if (sources.configPath === undefined && isAbsence(error)) continue;
       const place = sources.configPath === undefined ? "" : " (flag --config)";
-      return { reading: [`cannot read ${quote(path)}${place}: ${describeFailure(error)}`], path };
+      return { reading: [`cannot read ${quote(path)}${place}: ${describeFileFailure(error)}`], path };
     }
     return { reading: readFileSource(path, text, index), path };
   }
   return { reading: [], path: undefined };
+}
+
+/** Also for a home directory that is none, as system users have. */
+function isAbsence(error: unknown): boolean {
+  return error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory ||
+    error instanceof Deno.errors.NotCapable;
 }
 
 function readEnvSource(env: Readonly<Record<string, string | undefined>>, index: OptionIndex): SourceReading {
@@ -173,9 +179,4 @@ function deepFreeze<T>(value: T): T {
   if (typeof value !== "object" || value === null) return value;
   for (const inner of Object.values(value)) deepFreeze(inner);
   return Object.freeze(value);
-}
-
-function describeFailure(error: unknown): string {
-  if (error instanceof Deno.errors.NotFound) return "no such file";
-  return error instanceof Error ? error.message.split("\n")[0] ?? error.name : String(error);
 }

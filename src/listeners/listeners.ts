@@ -14,7 +14,7 @@ import type { BrokerCore } from "../broker/broker_core.ts";
 import type { Peer } from "../broker/session_manager.ts";
 import { ConfigStore } from "../config/reload.ts";
 import type { Config } from "../config/schema.ts";
-import type { BindAddress } from "../config/value_types.ts";
+import { type BindAddress, formatBindAddress } from "../config/value_types.ts";
 import { Log, type LogWriter } from "../logging/log.ts";
 import { Supervisor } from "../logging/supervisor.ts";
 import { Connection, type ConnectionSettings } from "./connection.ts";
@@ -137,7 +137,7 @@ const listenTcp = Effect.fnUntraced(function* (bind: BindAddress, entrance: Entr
       }),
   );
   yield* Supervisor.fork("tcp accept loop", Effect.promise(() => acceptAll(listener, entrance)));
-  return `${listener.addr.hostname}:${listener.addr.port}`;
+  return formatBindAddress(listener.addr);
 });
 
 async function acceptAll(
@@ -184,7 +184,7 @@ const listenWebSocket = Effect.fnUntraced(
       }),
       (open) => Effect.promise(() => open.shutdown()).pipe(Effect.timeoutOption(Duration.millis(HTTP_SHUTDOWN_MS))),
     );
-    return `${server.addr.hostname}:${server.addr.port}`;
+    return formatBindAddress(server.addr);
   },
 );
 

@@ -47,7 +47,8 @@ export interface LogWriter {
   write(level: LevelName, message: string, fields?: Fields): void;
   /**
    * Like `write`, but at most once a second per key. Held back lines are counted and the count is given as field
-   * `suppressed` of the next line of that key, or by a line of its own when none comes.
+   * `suppressed` of the next line of that key, or when none comes by a line of its own with the fields of the last
+   * one held back.
    *
    * @param key What repeats, such as `read-failed` or `refused:10.0.0.1`. Only a bounded number is remembered.
    */
@@ -101,8 +102,8 @@ export function makeLogger(
   const emit = (level: LevelName, message: string, fields: Fields | undefined, timeMs: number) => {
     if (Level[level] >= writer.level) output.write(render(timeMs, level, message, fields));
   };
-  const limiter = new RateLimiter<LevelName>((level, message, suppressed) => {
-    emit(level, message, { suppressed }, nowMs());
+  const limiter = new RateLimiter<LevelName, Fields | undefined>((level, message, fields, suppressed) => {
+    emit(level, message, { ...fields, suppressed }, nowMs());
   });
   const writer: LogWriter = {
     level: Level[options.level],
@@ -112,7 +113,7 @@ export function makeLogger(
     limited: (key, level, message, fields) => {
       if (Level[level] < writer.level) return;
       const timeMs = nowMs();
-      const suppressed = limiter.admit(key, level, message, timeMs);
+      const suppressed = limiter.admit(key, level, message, fields, timeMs);
       if (suppressed === undefined) return;
       emit(level, message, suppressed === 0 ? fields : { ...fields, suppressed }, timeMs);
     },

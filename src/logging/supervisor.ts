@@ -8,8 +8,10 @@ import * as Context from "effect/Context";
 import * as Data from "effect/Data";
 import * as Deferred from "effect/Deferred";
 import * as Effect from "effect/Effect";
+import type * as Fiber from "effect/Fiber";
 import * as Layer from "effect/Layer";
 import * as Runtime from "effect/Runtime";
+import { failureFields } from "./failure_fields.ts";
 
 /** A supervised fiber ended with a failure or a defect, which has been logged already. */
 export class FiberDied extends Data.TaggedError("FiberDied")<{ readonly fiber: string; readonly cause: unknown }> {
@@ -28,18 +30,28 @@ export class Supervisor extends Context.Service<Supervisor, {
   readonly awaitDeath: Effect.Effect<never, FiberDied>;
   /** For plain code that finds out: records the death of something as `Supervisor.fork` does. */
   readonly reportDeath: (name: string, cause: Cause.Cause<unknown>) => Effect.Effect<void>;
+  /** Counts a fiber among the running ones until it ends. `Supervisor.fork` does it for its own. */
+  readonly watch: (fiber: Fiber.Fiber<unknown, unknown>) => void;
+  /** Supervised fibers that are alive now. */
+  readonly running: () => number;
 }>()("promptmq/logging/Supervisor") {
   static readonly layer: Layer.Layer<Supervisor> = Layer.effect(
     Supervisor,
     Effect.gen(function* () {
       const death = yield* Deferred.make<never, FiberDied>();
+      let running = 0;
       return Supervisor.of({
         awaitDeath: Deferred.await(death),
         reportDeath: (name, cause) =>
-          Effect.logFatal("supervised fiber died", { fiber: name }, cause).pipe(
+          Effect.logFatal("supervised fiber died", { fiber: name, ...failureFields(cause) }).pipe(
             Effect.andThen(Deferred.fail(death, new FiberDied({ fiber: name, cause: Cause.squash(cause) }))),
             Effect.asVoid,
           ),
+        watch: (fiber) => {
+          running++;
+          fiber.addObserver(() => running--);
+        },
+        running: () => running,
       });
     }),
   );
@@ -55,10 +67,12 @@ export class Supervisor extends Context.Service<Supervisor, {
   ) =>
     Effect.gen(function* () {
       const supervisor = yield* Supervisor;
-      return yield* Effect.forkScoped(Effect.onExit(effect, (exit) =>
+      const fiber = yield* Effect.forkScoped(Effect.onExit(effect, (exit) =>
         exit._tag === "Failure" && !Cause.hasInterruptsOnly(exit.cause)
           ? supervisor.reportDeath(name, exit.cause)
           : Effect.void));
+      supervisor.watch(fiber);
+      return fiber;
     });
 }
 

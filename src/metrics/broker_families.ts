@@ -37,7 +37,7 @@ export function brokerFamilies(counters: Counters, process: ProcessReading): Fam
     ...connectionFamilies(counters),
     ...messageFamilies(counters),
     ...stateFamilies(counters),
-    ...processFamilies(counters, process),
+    ...processFamilies(process),
   ];
 }
 
@@ -71,6 +71,16 @@ export function topicFamilies(topics: readonly TopicReading[], topicsMax: number
       samples: samples((reading) => reading.subscribers),
     },
   ];
+}
+
+/**
+ * How much runs at the same time in this process.
+ *
+ * @param fibers Supervised background fibers running now; a connection has no fiber, but a loop of its own.
+ */
+export function taskFamilies(counters: Counters, fibers: number): Family[] {
+  const help = "Network connections open and supervised background fibers running.";
+  return [scalar("gauge", "promptmq_tasks_total", help, counters.connectionsCurrent + fibers)];
 }
 
 function connectionFamilies(counters: Counters): Family[] {
@@ -146,11 +156,9 @@ function stateFamilies(counters: Counters): Family[] {
   ];
 }
 
-function processFamilies(counters: Counters, process: ProcessReading): Family[] {
-  const tasks = counters.connectionsCurrent + counters.backgroundTasks;
+function processFamilies(process: ProcessReading): Family[] {
   return [
     scalar("gauge", "promptmq_memory_usage_bytes", "Resident memory of the process.", process.memoryBytes),
-    scalar("gauge", "promptmq_tasks_total", "Fibers: one per connection and the supervised background ones.", tasks),
     scalar("gauge", "promptmq_uptime_seconds", "Seconds since the broker was started.", process.uptimeSeconds),
     scalar(
       "gauge",

@@ -190,9 +190,6 @@ export class Counters {
   /** Gauge: messages waiting in Session queues, not yet sent. */
   messagesQueued = 0;
 
-  /** Gauge: supervised background fibers running (listeners, timer wheel, log writer…), connections not included. */
-  backgroundTasks = 0;
-
   /** Counts an accepted network connection. */
   connectionOpened(): void {
     this.connectionsTotal++;

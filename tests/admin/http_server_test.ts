@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
 import * as Layer from "effect/Layer";
 import * as Logger from "effect/Logger";
+import * as Runtime from "effect/Runtime";
 import { AdminListenError } from "../../src/admin/errors.ts";
 import { AdminHttpServer } from "../../src/admin/http_server.ts";
 import { Metrics } from "../../src/metrics/metrics.ts";
@@ -109,7 +110,12 @@ Deno.test("AdminHttpServer fails with the address when it is taken", () =>
     const error = Exit.isFailure(exit) ? exit.cause.reasons.find((reason) => reason._tag === "Fail")?.error : undefined;
     assert.ok(error instanceof AdminListenError);
     assert.equal(error.reason, "address_in_use");
-    assert.ok(error.message.includes(`127.0.0.1:${port}`), error.message);
+    assert.equal(
+      error.message,
+      `Cannot serve metrics and health on 127.0.0.1:${port}: the address is in use; ` +
+        "stop the other process or choose another with --metrics-bind",
+    );
+    assert.equal(Runtime.getErrorExitCode(error), 69);
   })));
 
 Deno.test("AdminHttpServer frees its port when its scope closes", () =>

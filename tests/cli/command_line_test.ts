@@ -41,9 +41,14 @@ Deno.test("config check prints one line per mistake and exits with 78", () =>
     },
   ));
 
-Deno.test("config check accepts a good configuration", () =>
+Deno.test("config check accepts a good configuration and says what it checked", () =>
   withFile("mqtt: {max-qos: 1}", async (directory) => {
-    ended(await runToEnd(["config", "check", "--daemon"], { cwd: directory }), 0, "configuration OK\n", "");
+    const check = ["config", "check"];
+    ended(await runToEnd(check, { cwd: directory }), 0, "configuration OK (./promptmq.yaml)\n", "");
+    ended(await runToEnd(check), 0, "configuration OK (no file, defaults)\n", "");
+    const env = { PROMPTMQ_MQTT_KEEP_ALIVE: "2m" };
+    const outcome = await runToEnd([...check, "--daemon", "--max-qos", "2"], { cwd: directory, env });
+    ended(outcome, 0, "configuration OK (./promptmq.yaml, 1 environment variable, 2 flags)\n", "");
   }));
 
 Deno.test("config show --origin tells where each value comes from", () =>

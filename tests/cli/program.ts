@@ -2,6 +2,8 @@
  * Starts the program under test as a process of its own, with the permissions of `deno task start`.
  */
 
+import { childEnvironment } from "../support/child_environment.ts";
+
 const MAIN = new URL("../../src/main.ts", import.meta.url).pathname;
 const MANIFEST = new URL("../../deno.json", import.meta.url).pathname;
 const PERMISSIONS = ["--allow-net", "--allow-read", "--allow-write", "--allow-env", "--allow-sys"];
@@ -30,16 +32,12 @@ function command(args: readonly string[], surroundings: Surroundings): Deno.Comm
   return new Deno.Command(Deno.execPath(), {
     args: ["run", "--no-prompt", ...permissions, "--config", MANIFEST, MAIN, ...args],
     cwd: surroundings.cwd ?? "/",
-    env: { HOME: "/nonexistent", NO_COLOR: "1", DENO_DIR: denoDirectory(), ...surroundings.env },
+    clearEnv: true,
+    env: childEnvironment(surroundings.env),
     stdin: "null",
     stdout: "piped",
     stderr: "piped",
   });
-}
-
-/** The cache of this process, which a changed HOME would hide. */
-function denoDirectory(): string {
-  return Deno.env.get("DENO_DIR") ?? `${Deno.env.get("HOME")}/.cache/deno`;
 }
 
 /** Runs a command that ends by itself. */

@@ -133,7 +133,24 @@ Deno.test("load searches in order and reads only the first file", () => {
 Deno.test("load refuses a missing --config file", () => {
   const sources = { configPath: "no/such.yaml", searchPaths: [], readEnv: () => ({}), flags: new Map() };
   const { problems } = Effect.runSync(Effect.flip(load(sources)));
-  assert.deepEqual(problems, ['cannot read "no/such.yaml" (flag --config): no such file']);
+  assert.deepEqual(problems, ['cannot read "no/such.yaml" (flag --config): not found']);
+});
+
+Deno.test("load says in plain words why a file cannot be read", () => {
+  const directory = Deno.makeTempDirSync();
+  try {
+    Deno.writeTextFileSync(`${directory}/file`, "");
+    const named = { searchPaths: [], readEnv: () => ({}), flags: new Map() };
+    const cases = [[directory, "is a directory"], [`${directory}/file/x`, "a part of its path is not a directory"]];
+    for (const [path = "", why] of cases) {
+      const { problems } = Effect.runSync(Effect.flip(load({ ...named, configPath: path })));
+      assert.deepEqual(problems, [`cannot read "${path}" (flag --config): ${why}`]);
+    }
+    const searched = { ...named, configPath: undefined, searchPaths: [`${directory}/file/x`] };
+    assert.equal(Effect.runSync(load(searched)).filePath, undefined);
+  } finally {
+    Deno.removeSync(directory, { recursive: true });
+  }
 });
 
 const BIND = 'an address like 0.0.0.0:1883, [::1]:1883 or :1883 with a port from 0 to 65535, or "" to disable';

@@ -93,7 +93,7 @@ Deno.test("limited lets one line per key and second pass and counts the others",
   assert.deepEqual(seen(), []);
   clock.nowMs += 1000;
   flushSuppressed("elapsed");
-  assert.deepEqual(seen(), [["refused", undefined, 1]]);
+  assert.deepEqual(seen(), [["refused", 6, 1]]);
   flushSuppressed("all");
   assert.deepEqual(seen(), []);
 });

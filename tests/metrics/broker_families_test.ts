@@ -1,5 +1,5 @@
 import * as assert from "node:assert/strict";
-import { brokerFamilies, topicFamilies } from "../../src/metrics/broker_families.ts";
+import { brokerFamilies, taskFamilies, topicFamilies } from "../../src/metrics/broker_families.ts";
 import { Counters, DROP_REASONS } from "../../src/metrics/counters.ts";
 import { type Family, renderFamilies } from "../../src/metrics/prometheus.ts";
 
@@ -34,10 +34,14 @@ Deno.test("brokerFamilies exposes each counter under its own name", () => {
     promptmq_uptime_seconds: 2.5,
     promptmq_throughput_messages_per_second: 40,
   };
-  counters.backgroundTasks = 5;
-  expected["promptmq_tasks_total"] = 11 + 5;
   const samples = samplesOf(brokerFamilies(counters, PROCESS));
   for (const [name, value] of Object.entries(expected)) assert.equal(samples.get(name), String(value), name);
+});
+
+Deno.test("taskFamilies adds connections and background fibers", () => {
+  const counters = new Counters();
+  counters.connectionsCurrent = 11;
+  assert.deepEqual([...samplesOf(taskFamilies(counters, 5))], [["promptmq_tasks_total", "16"]]);
 });
 
 Deno.test("brokerFamilies exposes every drop reason from the start", () => {
@@ -74,8 +78,9 @@ Deno.test("brokerFamilies keeps the bounds dashboards were built for", () => {
   });
 });
 
-Deno.test("brokerFamilies and topicFamilies use each name once and only legal ones", () => {
-  const families = [...brokerFamilies(new Counters(), PROCESS), ...topicFamilies([], 1)];
+Deno.test("families of the broker, its tasks and topics use each name once and only legal ones", () => {
+  const counters = new Counters();
+  const families = [...brokerFamilies(counters, PROCESS), ...taskFamilies(counters, 1), ...topicFamilies([], 1)];
   const names = families.map((family) => family.name);
   assert.equal(new Set(names).size, names.length);
   for (const name of names) assert.match(name, /^promptmq_[a-z0-9_]+$/);

@@ -3,6 +3,7 @@
  * signal. Everything it holds (process, pipes, temporary directory) is released by `stop` or `await using`.
  */
 import assert from "node:assert/strict";
+import { childEnvironment } from "./child_environment.ts";
 import { within } from "./event_queue.ts";
 import type { Endpoint } from "./raw_client.ts";
 
@@ -10,7 +11,7 @@ import type { Endpoint } from "./raw_client.ts";
 export interface BrokerOptions {
   /** More command line flags, e.g. `["--max-qos", "1"]`. */
   readonly flags?: readonly string[];
-  /** More environment variables. */
+  /** More environment variables; of this process's own the broker gets next to none. */
   readonly env?: Readonly<Record<string, string>>;
   /** Text of a configuration file in YAML; written to the temporary directory and passed as `--config`. */
   readonly config?: string;
@@ -67,7 +68,8 @@ export class Broker implements AsyncDisposable {
         ...(options.flags ?? []),
       ],
       cwd: directory,
-      env: { ...options.env },
+      clearEnv: true,
+      env: childEnvironment(options.env),
       stdin: "null",
       stdout: "null",
       stderr: "piped",
