@@ -48,7 +48,7 @@ class Fanout {
     const trie = new SubscriptionTrie<Session>();
     const shared = new SharedDelivery(context, trie);
     // The turn is ended by the benchmark itself, so there is nothing to defer to.
-    this.turn = new Turn(() => {}, () => store.commit(), () => {});
+    this.turn = new Turn(() => {}, () => store.commit(), () => {}, () => 0);
     this.router = new Router(context, trie, new RetainedMessages(store, counters), shared, this.turn);
     for (let index = 0; index < receivers; index++) this.#subscribe(context, trie, index, group);
     this.#publisher = new Session(CLIENT_ID, context);

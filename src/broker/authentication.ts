@@ -19,8 +19,9 @@ export type VerdictListener = (verdict: Verdict, authenticationData: Uint8Array 
 /** See the head of this file. */
 export class Authentication {
   readonly #authenticator: Authenticator["Service"];
-  readonly #connecting = new Map<PacketSink, { exchange: AuthenticationExchange; heard: VerdictListener }>();
-  readonly #connected = new Map<Session, AuthenticationExchange>();
+  // Weak, so that an exchange lives no longer than what it belongs to, whichever way that ends.
+  readonly #connecting = new WeakMap<PacketSink, { exchange: AuthenticationExchange; heard: VerdictListener }>();
+  readonly #connected = new WeakMap<Session, AuthenticationExchange>();
 
   constructor(authenticator: Authenticator["Service"]) {
     this.#authenticator = authenticator;

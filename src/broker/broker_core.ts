@@ -75,7 +75,7 @@ export class BrokerCore implements SessionHost {
     this.clock = clock;
     this.#store = store;
     this.#authorizer = authorizer;
-    this.turn = new Turn(surroundings.defer, () => store.commit(), (turn) => this.#turnEnded(turn));
+    this.turn = new Turn(surroundings.defer, () => this.#commit(), (turn) => this.#turnEnded(turn), clock);
     this.wheel = new TimerWheel(clock());
     const retained = new RetainedMessages(store, counters);
     const shared = new SharedDelivery(context, this.trie);
@@ -91,6 +91,7 @@ export class BrokerCore implements SessionHost {
       wills: new Wills(this.router, this.topics, this.wheel, limits),
       wheel: this.wheel,
       authentication: this.authentication,
+      authorizer,
       log: this.log,
       connectionsMax: surroundings.connectionsMax,
       newClientId: surroundings.newClientId,
@@ -115,8 +116,8 @@ export class BrokerCore implements SessionHost {
     return !topic.isReserved && this.#authorizer.mayPublish(publisher, topic.name);
   }
 
-  subscribe(session: Session, packet: SubscribePacket, nowMs: number): void {
-    this.#subscriptions.subscribe(session, packet, nowMs);
+  subscribe(session: Session, packet: SubscribePacket): void {
+    this.#subscriptions.subscribe(session, packet);
   }
 
   unsubscribe(session: Session, packet: UnsubscribePacket): void {
@@ -129,6 +130,11 @@ export class BrokerCore implements SessionHost {
 
   authenticate(session: Session, packet: AuthPacket): Fault | undefined {
     return this.authentication.reauthenticate(session, packet);
+  }
+
+  #commit(): void {
+    this.#store.commit();
+    this.router.settleCommitted();
   }
 
   #turnEnded(turn: Turn): void {

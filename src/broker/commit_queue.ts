@@ -31,9 +31,11 @@ export class WaitingEntry {
   header = 0;
   packetId = 0;
   reasonCode = 0;
+  /** Stored bytes that queues were promised room for, or 0. */
+  promisedBytes = 0;
   topic: Topic | null = null;
   matched: MatchResult<Session> | null = null;
-  run: (() => void) | null = null;
+  run: ((nowMs: number) => void) | null = null;
 }
 
 /** First in, first out, up to the committed position. */

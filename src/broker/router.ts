@@ -3,7 +3,8 @@
  *
  *     commit, then acknowledge, then deliver.
  *
- * A QoS 0 message that is not retained is delivered at once, straight from the read buffer. Every other message is
+ * A QoS 0 message that is not retained is delivered at once, straight from the read buffer, unless it would overtake a
+ * retained one of its topic. Every other message is
  * appended to the store and waits; when its position is committed its publisher is acknowledged and its receivers get
  * it, in the order of positions. Acknowledgements without a message (refusals, PUBCOMP, SUBACK…) wait in the same
  * line, so they leave in the order in which their packets came. [MQTT-4.6.0-2, -3, -4]
@@ -20,6 +21,7 @@ import { NoLocal, type Receiver } from "../topics/receiver.ts";
 import type { MatchResult, SubscriptionTrie } from "../topics/subscription_trie.ts";
 import type { Topic } from "../topics/topic.ts";
 import { CommitQueue, Waiting, type WaitingEntry } from "./commit_queue.ts";
+import { PromisedRoom } from "./promised_room.ts";
 import type { RetainedMessages } from "./retained_messages.ts";
 import type { SharedDelivery } from "./shared_delivery.ts";
 import type { Turn } from "./turn.ts";
@@ -33,6 +35,9 @@ export class Router {
   readonly #turn: Turn;
   readonly #waiting = new CommitQueue();
   readonly #committed = new Message();
+  readonly #promised: PromisedRoom;
+  /** Topics of QoS 0 messages that wait for a commit, and how many: later ones must not overtake. [MQTT-4.6.0-5] */
+  readonly #qos0Waiting = new Map<string, number>();
 
   constructor(
     context: SessionContext,
@@ -46,6 +51,7 @@ export class Router {
     this.#retained = retained;
     this.#shared = shared;
     this.#turn = turn;
+    this.#promised = new PromisedRoom(context.limits);
     context.store.whenCommitted((committed) => this.#settleUpTo(committed));
   }
 
@@ -60,18 +66,23 @@ export class Router {
     turn.publications++;
     turn.schedule(nowMs);
     const matched = this.#trie.match(topic);
-    if (message.qos === 0 && !message.retain) {
+    if (message.qos === 0 && !message.retain && (this.#qos0Waiting.size === 0 || !this.#qos0Waiting.has(topic.name))) {
       this.#deliver(message, 0, matched, publisher, nowMs);
       return;
     }
-    const position = this.#isRefusedByQueue(message, matched)
-      ? STORE_FULL
-      : this.#context.store.append(message, publisher === null ? "" : publisher.clientId);
     const header = message.qos === 0 ? 0 : message.qos === 1 ? AckHeader.PUBACK : AckHeader.PUBREC;
-    if (position === STORE_FULL) {
-      this.#refuse(publisher, header, packetId);
+    const promisedBytes = this.#context.limits.queueFull === "reject" && message.qos > 0 ? storedSizeOf(message) : 0;
+    if (promisedBytes > 0 && !this.#promised.promise(matched, promisedBytes)) {
+      this.#refuse(publisher, header, packetId, "queue_full_rejected");
       return;
     }
+    const position = this.#context.store.append(message, publisher === null ? "" : publisher.clientId);
+    if (position === STORE_FULL) {
+      if (promisedBytes > 0) this.#promised.fulfil(matched, promisedBytes);
+      this.#refuse(publisher, header, packetId, "store_full");
+      return;
+    }
+    if (message.qos === 0) this.#qos0Waiting.set(topic.name, (this.#qos0Waiting.get(topic.name) ?? 0) + 1);
     const entry = this.#push(Waiting.PUBLISH, position, publisher);
     entry.header = publisher === null ? 0 : header;
     entry.packetId = packetId;
@@ -80,6 +91,7 @@ export class Router {
     entry.reasonCode = isForNobody && publisher !== null && publisher.isV5 ? ReasonCode.NO_MATCHING_SUBSCRIBERS : 0;
     entry.topic = topic;
     entry.matched = matched;
+    entry.promisedBytes = promisedBytes;
   }
 
   /** Acknowledges a packet in line with the others, after everything appended so far. */
@@ -93,9 +105,14 @@ export class Router {
   }
 
   /** Calls `run` once `position` is committed, in line with the acknowledgements. */
-  runWhenCommitted(position: Position, run: () => void): void {
+  runWhenCommitted(position: Position, run: (nowMs: number) => void): void {
     this.#push(Waiting.RUN, position, null).run = run;
-    this.#turn.schedule(this.#turn.startedMs);
+    this.#turn.scheduleNow();
+  }
+
+  /** Settles what waits for nothing any more: acknowledgements that came without a record, behind none. */
+  settleCommitted(): void {
+    this.#settleUpTo(this.#context.store.committed);
   }
 
   #acknowledgeAt(position: Position, publisher: Session, header: number, packetId: number, reasonCode: number): void {
@@ -104,7 +121,7 @@ export class Router {
     entry.packetId = packetId;
     // [MQTT 3.1.1, 3.3.5] v3 has no negative acknowledgement: the message is acknowledged and goes nowhere.
     entry.reasonCode = publisher.isV5 ? reasonCode : 0;
-    this.#turn.schedule(this.#turn.startedMs);
+    this.#turn.scheduleNow();
   }
 
   #push(kind: number, position: Position, publisher: Session | null): WaitingEntry {
@@ -117,49 +134,56 @@ export class Router {
   }
 
   /** No room: a v5 publisher is told, a v3 one keeps its message and may send it again. */
-  #refuse(publisher: Session | null, header: number, packetId: number): void {
-    this.#context.counters.messagesDropped.store_full++;
+  #refuse(
+    publisher: Session | null,
+    header: number,
+    packetId: number,
+    reason: "store_full" | "queue_full_rejected",
+  ): void {
+    this.#context.counters.messagesDropped[reason]++;
     if (publisher === null || header === 0) return;
     if (header === AckHeader.PUBREC) publisher.inboundQos2?.delete(packetId);
     if (publisher.isV5) this.acknowledge(publisher, header, packetId, ReasonCode.QUOTA_EXCEEDED);
   }
 
-  #isRefusedByQueue(message: Message, matched: MatchResult<Session>): boolean {
-    if (this.#context.limits.queueFull !== "reject" || message.qos === 0) return false;
-    const size = message.topicEnd - message.topicStart + message.propertiesEnd - message.propertiesStart +
-      message.payloadSize;
-    const receivers = matched.receivers;
-    for (let i = 0; i < receivers.length; i++) {
-      if (receivers[i]!.qos > 0 && receivers[i]!.subscriber.isQueueFullFor(size)) return true;
-    }
-    return false;
+  #qos0Settled(topicName: string): void {
+    const waiting = this.#qos0Waiting.get(topicName)!;
+    if (waiting > 1) this.#qos0Waiting.set(topicName, waiting - 1);
+    else this.#qos0Waiting.delete(topicName);
   }
 
   #settleUpTo(committed: Position): void {
     const waiting = this.#waiting;
-    for (let entry = waiting.peek(committed); entry !== undefined; entry = waiting.peek(committed)) {
-      this.#settle(entry);
+    let entry = waiting.peek(committed);
+    if (entry === undefined) return;
+    // Not the turn's: the commit may have taken its time, and a message may have expired meanwhile.
+    const nowMs = this.#turn.clock();
+    for (; entry !== undefined; entry = waiting.peek(committed)) {
+      this.#settle(entry, nowMs);
       waiting.drop();
     }
   }
 
-  #settle(entry: WaitingEntry): void {
+  #settle(entry: WaitingEntry, nowMs: number): void {
     switch (entry.kind) {
       case Waiting.ACKNOWLEDGE:
         this.#writeAcknowledgement(entry);
         return;
       case Waiting.RUN:
-        entry.run!();
+        entry.run!(nowMs);
         return;
       default: {
         const { store } = this.#context;
         const { position } = entry;
         const message = this.#committed;
-        const nowMs = this.#turn.startedMs;
+        const matched = entry.matched!;
         this.#writeAcknowledgement(entry);
+        if (entry.promisedBytes > 0) this.#promised.fulfil(matched, entry.promisedBytes);
         store.read(position, message);
+        if (message.qos === 0) this.#qos0Settled(entry.topic!.name);
         if (message.retain) this.#retained.apply(entry.topic!.name, position, message.payloadSize);
-        if (!message.isExpired(nowMs)) this.#deliver(message, position, entry.matched!, entry.publisher, nowMs);
+        if (!message.isExpired(nowMs)) this.#deliver(message, position, matched, entry.publisher, nowMs);
+        else this.#context.counters.messagesDropped.expired += matched.receivers.length + matched.groups.length;
         store.release(position);
       }
     }
@@ -193,6 +217,11 @@ export class Router {
     }
     for (let i = 0; i < groups.length; i++) this.#shared.deliver(groups[i]!, message, position);
   }
+}
+
+function storedSizeOf(message: Message): number {
+  const propertiesSize = message.propertiesEnd - message.propertiesStart;
+  return message.topicEnd - message.topicStart + propertiesSize + message.payloadSize;
 }
 
 function deliverTo(receiver: Receiver<Session>, message: Message, position: Position): void {

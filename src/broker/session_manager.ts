@@ -8,6 +8,7 @@
  * ahead of it, and of two connections with one Client Identifier the later one wins. [MQTT-3.1.4-3]
  */
 import type { Verdict } from "../auth/authenticator.ts";
+import type { Authorizer } from "../auth/authorizer.ts";
 import type { LogWriter } from "../logging/log.ts";
 import { encodeConnack } from "../protocol/codec_encode.ts";
 import { type ConnectPacket, Fault } from "../protocol/packets.ts";
@@ -15,6 +16,7 @@ import { ReasonCode, reasonCodeName } from "../protocol/reason_codes.ts";
 import type { PacketSink } from "../session/packet_sink.ts";
 import { Session } from "../session/session.ts";
 import type { SessionContext } from "../session/session_context.ts";
+import type { Position } from "../storage/message_store.ts";
 import type { TopicCache } from "../topics/topic.ts";
 import type { Authentication } from "./authentication.ts";
 import { connackProperties, grantedKeepAlive, grantedSessionExpiry, validateConnect } from "./connect_rules.ts";
@@ -50,6 +52,7 @@ export interface SessionParts {
   readonly wills: Wills;
   readonly wheel: TimerWheel;
   readonly authentication: Authentication;
+  readonly authorizer: Authorizer["Service"];
   readonly log: LogWriter;
   /** Most connections at once; read with every CONNECT. */
   readonly connectionsMax: () => number;
@@ -62,6 +65,10 @@ export class SessionManager {
   readonly #parts: SessionParts;
   readonly #sessions = new Map<string, Session>();
   readonly #expiries = new Map<Session, Timer>();
+  /** CONNECT packets that wait for their record, by Session. */
+  readonly #opening = new Map<Session, number>();
+  /** Sessions the store knows of: it must be told when they end, whatever their expiry is by then. */
+  readonly #recorded = new WeakSet<Session>();
   #isDraining = false;
 
   constructor(parts: SessionParts) {
@@ -86,7 +93,10 @@ export class SessionManager {
     authentication.verify(client, packet, clientId, (verdict, data) => {
       if (!client.isOpen) return;
       if (verdict.kind === "refuse") this.#refuse(client, packet, verdict.reasonCode);
-      else this.#open(client, packet, clientId, verdict, data, clock);
+      else if (this.#isDraining) this.#refuse(client, packet, ReasonCode.SERVER_SHUTTING_DOWN);
+      else if (!this.#mayLeaveWill(packet, clientId, verdict.username)) {
+        this.#refuse(client, packet, ReasonCode.NOT_AUTHORIZED, "the Will Topic is not allowed");
+      } else this.#open(client, packet, clientId, verdict, data, clock);
     });
   }
 
@@ -114,7 +124,9 @@ export class SessionManager {
   disconnected(session: Session, reasonCode: number, sessionExpiryInterval: number | undefined): Fault | undefined {
     if (sessionExpiryInterval !== undefined) {
       if (session.sessionExpiryInterval === 0 && sessionExpiryInterval !== 0) return EXPIRY_RAISED_FROM_0;
-      session.sessionExpiryInterval = grantedSessionExpiry(sessionExpiryInterval, this.#parts.context.limits);
+      const granted = grantedSessionExpiry(sessionExpiryInterval, this.#parts.context.limits);
+      if (granted !== session.sessionExpiryInterval && granted > 0) this.#record(session, granted);
+      session.sessionExpiryInterval = granted;
     }
     // [MQTT-3.14.4-3] Only a normal goodbye takes the Will Message back.
     if (reasonCode === ReasonCode.SUCCESS) session.will = undefined;
@@ -161,18 +173,46 @@ export class SessionManager {
     const session = present ?? this.#create(clientId);
     const sessionExpiryInterval = grantedSessionExpiry(packet.sessionExpiryInterval, context.limits);
     const finish = () => {
+      this.#opened(session);
       if (!client.isOpen) return this.#abandon(session, clock());
-      // Between the record and now another connection may have taken the Session, or ended it.
-      if (session.isEnded) return this.#refuse(client, packet, ReasonCode.SESSION_TAKEN_OVER);
+      if (this.#isDraining) {
+        this.#refuse(client, packet, ReasonCode.SERVER_SHUTTING_DOWN);
+        return this.#abandon(session, clock());
+      }
+      // Between the record and now another connection may have taken the Session, or its time may have come.
       if (session.sink !== null) this.#takeOver(session, session.sink, clock());
+      if (session.isEnded) {
+        if (!this.#sessions.has(clientId)) {
+          return this.#open(client, packet, clientId, verdict, authenticationData, clock);
+        }
+        return this.#refuse(client, packet, ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR, "a later connection came first");
+      }
       session.sessionExpiryInterval = sessionExpiryInterval;
       session.username = verdict.username;
       session.will = packet.will;
       this.#attach(client, packet, session, present !== undefined, authenticationData, clock());
     };
-    if (sessionExpiryInterval === 0) return finish();
-    const change = { kind: "open", clientId, sessionExpiryInterval } as const;
-    router.runWhenCommitted(context.store.appendSessionChange(change), finish);
+    const waiting = this.#opening.get(session) ?? 0;
+    if (sessionExpiryInterval === 0 && waiting === 0) return finish();
+    this.#opening.set(session, waiting + 1);
+    // Without a record of its own it still comes after those that wait for theirs.
+    router.runWhenCommitted(sessionExpiryInterval === 0 ? 0 : this.#record(session, sessionExpiryInterval), finish);
+  }
+
+  #opened(session: Session): void {
+    const waiting = this.#opening.get(session) ?? 0;
+    if (waiting > 1) this.#opening.set(session, waiting - 1);
+    else this.#opening.delete(session);
+  }
+
+  #record(session: Session, sessionExpiryInterval: number): Position {
+    this.#recorded.add(session);
+    const { clientId } = session;
+    return this.#parts.context.store.appendSessionChange({ kind: "open", clientId, sessionExpiryInterval });
+  }
+
+  #mayLeaveWill(packet: ConnectPacket, clientId: string, username: string | undefined): boolean {
+    return packet.will === undefined || this.#parts.authorizer.mayPublish({ clientId, username }, packet.will.topic);
   }
 
   #attach(
@@ -211,9 +251,9 @@ export class SessionManager {
     );
     counters.packetsSent++;
     if (!client.isTouched) client.touch();
-    client.connected(session, keepAliveSeconds);
     session.pump(nowMs);
     shared.memberOnline(session, nowMs);
+    client.connected(session, keepAliveSeconds);
   }
 
   #create(clientId: string): Session {
@@ -243,9 +283,9 @@ export class SessionManager {
     const { context, wills, subscriptions, shared } = this.#parts;
     this.#cancelExpiry(session);
     wills.sessionEnded(session, nowMs);
-    shared.memberOffline(session, nowMs);
     subscriptions.removeAll(session);
-    if (session.isDurable) context.store.appendSessionChange({ kind: "end", clientId: session.clientId });
+    shared.memberEnded(session, nowMs);
+    if (this.#recorded.has(session)) context.store.appendSessionChange({ kind: "end", clientId: session.clientId });
     session.end();
     this.#sessions.delete(session.clientId);
     context.counters.sessionsOffline--;

@@ -4,11 +4,11 @@
  *
  * A message goes to one online member, in turn. While nobody is online it waits in the queue of a member whose Session
  * outlives its connection, and moves on to whoever comes online first. A member that goes leaves what it has not
- * acknowledged at QoS 1, and what it was never sent, to the others.
+ * acknowledged at QoS 1, and what it was never sent, to the others who are online; when its Session ends, also to
+ * those who are away.
  */
 import { Message } from "../protocol/message.ts";
 import type { QoS } from "../protocol/packets.ts";
-import type { DeliveryOrigin } from "../session/delivery_origin.ts";
 import type { Session } from "../session/session.ts";
 import type { SessionContext } from "../session/session_context.ts";
 import type { Receiver } from "../topics/receiver.ts";
@@ -49,25 +49,37 @@ export class SharedDelivery {
       group.forEach((subscription) => {
         if (!subscription.subscriber.isOnline) absent.push(subscription.subscriber);
       });
-      for (const member of absent) this.#handOn(member, nowMs, (origin) => origin.group === group);
+      for (const member of absent) {
+        this.#handOn(member, nowMs, (of) => of === group ? group.pickExcept(member) : undefined);
+      }
     }
   }
 
   /** Hands on what a client that went away leaves, where another member is online. */
   memberOffline(session: Session, nowMs: number): void {
-    if (this.#trie.sharedGroupsOf(session).length > 0) this.#handOn(session, nowMs, () => true);
+    if (this.#trie.sharedGroupsOf(session).length === 0) return;
+    this.#handOn(session, nowMs, (group) => group.pickExcept(session));
   }
 
-  #handOn(member: Session, nowMs: number, concerns: (origin: DeliveryOrigin) => boolean): void {
-    const { store, encoder } = this.#context;
+  /** Hands on what a Session that ends leaves; it must have left its groups. */
+  memberEnded(session: Session, nowMs: number): void {
+    this.#handOn(session, nowMs, (group) => group.pick() ?? group.pickOffline());
+  }
+
+  #handOn(member: Session, nowMs: number, pick: (group: SharedGroup<Session>) => Receiver<Session> | undefined): void {
+    const { store, encoder, counters } = this.#context;
+    const message = this.#handedOn;
     member.surrenderShared((position, origin) => {
       const group = origin.group!;
-      if (!concerns(origin)) return false;
-      const receiver = group.pickExcept(member);
+      const receiver = pick(group);
       if (receiver === undefined) return false;
-      store.read(position, this.#handedOn);
-      encoder.begin(this.#handedOn, nowMs, 1);
-      this.#hand(receiver, group, this.#handedOn, position);
+      store.read(position, message);
+      if (!receiver.subscriber.isOnline && !this.#canWait(receiver, message)) return false;
+      if (message.isExpired(nowMs)) counters.messagesDropped.expired++;
+      else {
+        encoder.begin(message, nowMs, 1);
+        this.#hand(receiver, group, message, position);
+      }
       store.release(position);
       return true;
     });

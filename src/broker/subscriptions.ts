@@ -2,8 +2,9 @@
  * SUBSCRIBE and UNSUBSCRIBE: what is granted, what the trie learns, and the Retained Messages that follow.
  * [MQTT 5.0, 3.8 to 3.11]
  *
- * The subscription takes effect at once; SUBACK and UNSUBACK wait for the record when the Session outlives its
- * connection. Retained Messages are sent after SUBACK.
+ * The subscription takes effect at once. SUBACK and UNSUBACK wait in line with the acknowledgements, and for their
+ * record when the Session outlives its connection. Retained Messages follow SUBACK: a retained message that came before
+ * the subscription has then been stored, one that came after it is delivered as any other.
  */
 import type { Authorizer } from "../auth/authorizer.ts";
 import { encodeSuback, encodeUnsuback } from "../protocol/codec_encode.ts";
@@ -59,7 +60,7 @@ export class Subscriptions {
   }
 
   /** Handles SUBSCRIBE. [MQTT-3.8.4-1, -5, -6] */
-  subscribe(session: Session, packet: SubscribePacket, nowMs: number): void {
+  subscribe(session: Session, packet: SubscribePacket): void {
     const codes: number[] = [];
     const wantRetained: Subscription<Session>[] = [];
     let position: Position = 0;
@@ -84,12 +85,10 @@ export class Subscriptions {
         });
       }
     }
-    const finish = () => {
+    this.#whenCommitted(session, position, (nowMs) => {
       this.#send(session, encodeSuback(session.version, packet.packetId, codes));
       for (const subscription of wantRetained) this.#sendRetained(session, subscription, nowMs);
-    };
-    if (session.isDurable) this.#whenCommitted(session, position, finish);
-    else finish();
+    });
   }
 
   /** Handles UNSUBSCRIBE. [MQTT-3.10.4-4] */
@@ -102,9 +101,9 @@ export class Subscriptions {
       if (!isKnown || !session.isDurable) continue;
       position = this.#context.store.appendSessionChange({ kind: "unsubscribe", clientId: session.clientId, filter });
     }
-    const finish = () => this.#send(session, encodeUnsuback(session.version, packet.packetId, codes));
-    if (session.isDurable) this.#whenCommitted(session, position, finish);
-    else finish();
+    this.#whenCommitted(session, position, () => {
+      this.#send(session, encodeUnsuback(session.version, packet.packetId, codes));
+    });
   }
 
   /** Removes all subscriptions of a Session that ends. */
@@ -164,10 +163,10 @@ export class Subscriptions {
       : ReasonCode.TOPIC_FILTER_INVALID;
   }
 
-  #whenCommitted(session: Session, position: Position, finish: () => void): void {
+  #whenCommitted(session: Session, position: Position, finish: (nowMs: number) => void): void {
     const sink = session.sink;
-    this.#router.runWhenCommitted(position, () => {
-      if (session.sink === sink) finish();
+    this.#router.runWhenCommitted(position, (nowMs) => {
+      if (session.sink === sink) finish(nowMs);
     });
   }
 

@@ -24,6 +24,8 @@ export class Turn {
   readonly #defer: (end: () => void) => void;
   readonly #commit: () => void;
   readonly #ended: (turn: Turn) => void;
+  /** Milliseconds since the epoch; see `BrokerSurroundings`. */
+  readonly clock: () => number;
   readonly #end: () => void;
 
   /**
@@ -31,11 +33,18 @@ export class Turn {
    *   `queueMicrotask`, or a test's own.
    * @param commit Makes safe what was appended, then acknowledges and delivers.
    * @param ended Told at the end of every turn, for metrics.
+   * @param clock Read when a turn begins without received bytes: a timer, a late commit, a finished write.
    */
-  constructor(defer: (end: () => void) => void, commit: () => void, ended: (turn: Turn) => void) {
+  constructor(
+    defer: (end: () => void) => void,
+    commit: () => void,
+    ended: (turn: Turn) => void,
+    clock: () => number,
+  ) {
     this.#defer = defer;
     this.#commit = commit;
     this.#ended = ended;
+    this.clock = clock;
     this.#end = () => this.end();
   }
 
@@ -47,10 +56,15 @@ export class Turn {
     this.#defer(this.#end);
   }
 
+  /** Like `schedule`, for what happens outside of received bytes: the clock is read if a turn begins with it. */
+  scheduleNow(): void {
+    if (!this.#isScheduled) this.schedule(this.clock());
+  }
+
   /** Adds a connection to those flushed at the end. Once per connection and turn. */
   touch(connection: Flushable): void {
     this.#touched.push(connection);
-    if (!this.#isScheduled && !this.#isEnding) this.schedule(this.startedMs);
+    if (!this.#isEnding) this.scheduleNow();
   }
 
   /** Ends the turn now. What the commit itself publishes (a Will Message of a takeover) gets a turn of its own. */

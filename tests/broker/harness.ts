@@ -1,0 +1,250 @@
+/**
+ * A whole broker core in virtual time, for tests: no sockets, no clock, no microtasks.
+ *
+ * Turns end when the test settles the world; commits happen at once or, with `world.store.isSlow`, when the test says
+ * so. `scenario` runs a test twice, with packets arriving whole and byte by byte, demands the same bytes from the broker
+ * in both, and checks at the end that everybody leaving leaves nothing behind.
+ */
+import assert from "node:assert/strict";
+import { type AnonymousPolicy, type IdentityProvider, makeAuthenticator } from "../../src/auth/authenticator.ts";
+import type { Authorizer } from "../../src/auth/authorizer.ts";
+import type { EnhancedAuthenticator } from "../../src/auth/enhanced_authentication.ts";
+import { BrokerCore } from "../../src/broker/broker_core.ts";
+import { TICK_MS } from "../../src/broker/timer_wheel.ts";
+import type { LogWriter } from "../../src/logging/log.ts";
+import type { ConnectionSettings } from "../../src/listeners/connection.ts";
+import { Counters } from "../../src/metrics/counters.ts";
+import { Message } from "../../src/protocol/message.ts";
+import type { SessionLimits } from "../../src/session/session_limits.ts";
+import { asMessageStore, SlowStore } from "./slow_store.ts";
+import { type ConnectOptions, type Feed, TestClient } from "./test_client.ts";
+
+/** What a world can be built with. */
+export interface WorldOptions {
+  readonly limits?: Partial<SessionLimits>;
+  readonly anonymous?: AnonymousPolicy;
+  readonly providers?: readonly IdentityProvider[];
+  readonly enhanced?: readonly EnhancedAuthenticator[];
+  readonly authorizer?: Partial<Authorizer["Service"]>;
+  readonly connectionsMax?: number;
+  readonly settings?: Partial<ConnectionSettings>;
+}
+
+/** See the head of this file. */
+export class World {
+  nowMs = START_MS;
+  readonly store = new SlowStore();
+  readonly counters = new Counters();
+  readonly limits: SessionLimits;
+  readonly settings: ConnectionSettings;
+  readonly core: BrokerCore;
+  readonly clients: TestClient[] = [];
+  /** Messages of the lines logged, without their fields. */
+  readonly logged: string[] = [];
+  #turns: (() => void)[] = [];
+  #clientIds = 0;
+  #turnHeard: (() => void) | undefined = undefined;
+
+  constructor(options: WorldOptions = {}, readonly feed: Feed = "whole") {
+    this.limits = { ...LIMITS, ...options.limits };
+    this.settings = { writeBufferBytes: 64, readTimeoutMs: 30_000, writeTimeoutMs: 30_000, ...options.settings };
+    this.core = new BrokerCore({
+      store: asMessageStore(this.store),
+      counters: this.counters,
+      log: this.#logWriter(),
+      limits: this.limits,
+      authenticator: makeAuthenticator(
+        () => options.anonymous ?? "true",
+        options.providers ?? [],
+        options.enhanced ?? [],
+      ),
+      authorizer: { mayPublish: () => true, maySubscribe: () => true, ...options.authorizer },
+      connectionsMax: () => options.connectionsMax ?? 1_000,
+      clock: () => this.nowMs,
+      defer: (end) => {
+        this.#turns.push(end);
+        this.#turnHeard?.();
+      },
+      newClientId: () => `assigned-${++this.#clientIds}`,
+    });
+  }
+
+  /** Opens a network connection; CONNECT is up to the test. */
+  open(isLoopback = true): TestClient {
+    const peer = { remoteAddress: isLoopback ? "127.0.0.1" : "192.0.2.1", isLoopback };
+    const client = new TestClient(this, peer, this.settings);
+    this.clients.push(client);
+    return client;
+  }
+
+  /** Opens a connection and connects; the CONNACK must be a success. */
+  client(clientId: string, options: ConnectOptions = {}): TestClient {
+    const client = this.open();
+    assert.match(client.connect({ clientId, ...options }), /^connack 0/);
+    return client;
+  }
+
+  /** A durable v5 client with a Session Expiry Interval of an hour that resumes its Session. */
+  durable(clientId: string, options: ConnectOptions = {}): TestClient {
+    return this.client(clientId, { clean: false, properties: { sessionExpiryInterval: 3_600 }, ...options });
+  }
+
+  /** Ends turns and lets the network take bytes until nothing is left to do now. */
+  settle(): void {
+    let isBusy = true;
+    for (let rounds = 0; isBusy; rounds++) {
+      assert(rounds < ROUNDS_MAX, "the broker comes to rest");
+      const turns = this.#turns;
+      this.#turns = [];
+      for (const end of turns) end();
+      isBusy = this.#turns.length > 0;
+      for (const client of this.clients) isBusy = client.step() || isBusy;
+    }
+  }
+
+  /** Lets a slow store finish what it was asked for, and settles. */
+  commit(): void {
+    this.settle();
+    this.store.finishCommit();
+    this.settle();
+  }
+
+  /** Lets time pass. Timers fire tick by tick at first, in bigger strides over long times. */
+  pass(milliseconds: number): void {
+    const stride = Math.max(TICK_MS, Math.ceil(milliseconds / 300));
+    const endMs = this.nowMs + milliseconds;
+    while (this.nowMs < endMs) {
+      this.nowMs = Math.min(endMs, this.nowMs + stride);
+      this.core.wheel.advance(this.nowMs);
+      this.settle();
+    }
+  }
+
+  /** Settles, and resolves with the next turn that something outside of the test starts, such as a promise. */
+  nextTurn(): Promise<void> {
+    this.settle();
+    return new Promise((resolve) => {
+      this.#turnHeard = () => {
+        this.#turnHeard = undefined;
+        resolve();
+      };
+    });
+  }
+
+  /** Everybody leaves, every Session ends, nothing is retained: then nothing may be left. */
+  leaveNothing(): void {
+    this.store.isFull = false;
+    this.#commitAll();
+    for (const client of this.clients) client.lose();
+    this.#commitAll();
+    // All Sessions expire, but for those that never do: a client that starts clean ends them.
+    this.nowMs += LONGEST_EXPIRY_MS;
+    this.core.wheel.advance(this.nowMs);
+    this.#commitAll();
+    for (const session of [...this.core.sessions.sessions.values()]) {
+      const other = this.open();
+      other.sendConnect({ clientId: session.clientId, clean: true });
+      this.#commitAll();
+      other.lose();
+      this.#commitAll();
+    }
+    this.#clearRetained();
+    this.#commitAll();
+    const { counters } = this;
+    const left = {
+      connections: counters.connectionsCurrent,
+      sessionsOnline: counters.sessionsOnline,
+      sessionsOffline: counters.sessionsOffline,
+      inflight: counters.messagesInflight,
+      queued: counters.messagesQueued,
+      subscriptions: counters.subscriptions,
+      retained: counters.retainedMessages,
+      storedMessages: this.store.liveMessages,
+      sessions: this.core.sessions.sessions.size,
+    };
+    assert.deepEqual(Object.entries(left).filter(([, count]) => count !== 0), []);
+    assert.equal(counters.connectionsTotal, counters.disconnectionsTotal);
+  }
+
+  #logWriter(): LogWriter {
+    return {
+      level: 0,
+      write: (_level, message) => this.logged.push(message),
+      limited: (_key, _level, message) => this.logged.push(message),
+    };
+  }
+
+  #commitAll(): void {
+    this.store.isSlow = false;
+    this.commit();
+  }
+
+  #clearRetained(): void {
+    const message = new Message();
+    message.retain = true;
+    for (const name of this.store.retainedTopics) {
+      const topic = this.core.topics.intern(name)!;
+      message.setTopic(topic.utf8);
+      this.core.router.publish(null, message, topic, 0, this.nowMs);
+    }
+  }
+}
+
+/** Makes a test of a scenario; see the head of this file. */
+export function scenario(options: WorldOptions, body: (world: World) => void): () => void {
+  return () => {
+    const [whole, bytewise] = FEEDS.map((feed) => {
+      const world = new World(options, feed);
+      body(world);
+      return finish(world);
+    });
+    assert.deepEqual(bytewise, whole, "packets that arrive byte by byte are answered alike");
+  };
+}
+
+/** As `scenario`, for bodies that wait for promises; `makeOptions` is called for each run. */
+export function asyncScenario(
+  makeOptions: () => WorldOptions,
+  body: (world: World) => Promise<void>,
+): () => Promise<void> {
+  return async () => {
+    const outputs: string[][] = [];
+    for (const feed of FEEDS) {
+      const world = new World(makeOptions(), feed);
+      await body(world);
+      outputs.push(finish(world));
+    }
+    assert.deepEqual(outputs[1], outputs[0], "packets that arrive byte by byte are answered alike");
+  };
+}
+
+function finish(world: World): string[] {
+  world.settle();
+  const outputs = world.clients.map((client) => client.written.map((byte) => byte.toString(16)).join(" "));
+  world.leaveNothing();
+  return outputs;
+}
+
+const FEEDS: readonly Feed[] = ["whole", "bytewise"];
+const START_MS = 1_000_000_000;
+const LONGEST_EXPIRY_MS = 0xffff_ffff * 1000;
+/** Far more than any scenario needs. */
+const ROUNDS_MAX = 10_000;
+const LIMITS: SessionLimits = {
+  packetBytesMax: 1_048_576,
+  qosMax: 2,
+  isRetainAvailable: true,
+  isWildcardAvailable: true,
+  isSharedAvailable: true,
+  inflightMax: 20,
+  receiveMaximum: 1_024,
+  topicAliasMax: 65_535,
+  queuedMax: 1_000,
+  queuedBytesMax: 0,
+  queueFull: "drop-oldest",
+  outboundBytesMax: 16_777_216,
+  sessionExpirySecondsMax: 0,
+  messageExpirySecondsMax: 0,
+  keepAliveSecondsMax: 0,
+  clientIdBytesMax: 65_535,
+};

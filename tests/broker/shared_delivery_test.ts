@@ -1,0 +1,192 @@
+/**
+ * Shared Subscriptions, from the outside: who of a group gets a message, and what happens when a member goes.
+ */
+import assert from "node:assert/strict";
+import { scenario, type World } from "./harness.ts";
+import type { TestClient } from "./test_client.ts";
+
+const FILTER = "$share/group/t";
+
+function member(world: World, clientId: string, qos: 0 | 1 | 2 = 2, isDurable = false): TestClient {
+  const client = isDurable ? world.durable(clientId) : world.client(clientId);
+  client.subscribe(1, FILTER, qos);
+  assert.deepEqual(client.heard(), [`suback #1 ${qos}`]);
+  return client;
+}
+
+function publish(publisher: TestClient, qos: 0 | 1 | 2, ...payloads: string[]): void {
+  for (const payload of payloads) publisher.publish("t", payload, qos === 0 ? {} : { qos, messageId: Number(payload) });
+  publisher.read();
+}
+
+function payloads(client: TestClient): string[] {
+  return client.read().filter(({ cmd }) => cmd === "publish").map(({ payload }) => String(payload));
+}
+
+Deno.test(
+  "a Shared Subscription gives each message to one member, in turn, at its granted QoS [MQTT-4.8.2-3]",
+  scenario({}, (world) => {
+    const [a, b, c] = [member(world, "a", 0), member(world, "b", 1), member(world, "c", 2)];
+    publish(world.client("publisher"), 2, "1", "2", "3", "4", "5", "6");
+    assert.deepEqual(a.heard(), ["publish t '1' q0", "publish t '4' q0"]);
+    assert.deepEqual(b.heard(), ["publish t '2' q1 #1", "publish t '5' q1 #2"]);
+    assert.deepEqual(c.heard(), ["publish t '3' q2 #1", "publish t '6' q2 #2"]);
+  }),
+);
+
+Deno.test(
+  "a Shared Subscription gets no retained messages when it is made, and an ordinary one beside it gets its own copy",
+  scenario({}, (world) => {
+    const publisher = world.client("publisher");
+    publisher.publish("t", "kept", { retain: true });
+    world.settle();
+    const a = member(world, "a", 1);
+    a.subscribe(2, "t", 0);
+    assert.deepEqual(a.heard(), ["suback #2 0", "publish t 'kept' q0 retain"]);
+    publisher.publish("t", "1", { qos: 1, messageId: 1 });
+    assert.deepEqual(a.heard(), ["publish t '1' q0", "publish t '1' q1 #1"]);
+  }),
+);
+
+Deno.test(
+  "members that are away are passed over",
+  scenario({}, (world) => {
+    const [a, b] = [member(world, "a", 1, true), member(world, "b", 1, true)];
+    b.lose();
+    publish(world.client("publisher"), 1, "1", "2", "3");
+    assert.deepEqual(payloads(a), ["1", "2", "3"]);
+    const back = world.durable("b");
+    assert.deepEqual(payloads(back), []);
+  }),
+);
+
+Deno.test(
+  "a member that goes leaves its unacknowledged QoS 1 messages to the others",
+  scenario({}, (world) => {
+    const [a, b] = [member(world, "a", 1), member(world, "b", 1)];
+    publish(world.client("publisher"), 1, "1", "2", "3", "4");
+    assert.deepEqual(payloads(a), ["1", "3"]);
+    a.puback(1);
+    world.settle();
+    a.lose();
+    assert.deepEqual(b.heard(), ["publish t '2' q1 #1", "publish t '4' q1 #2", "publish t '3' q1 #3"]);
+    assert.equal(world.counters.messagesDropped.session_ended, 0);
+  }),
+);
+
+Deno.test(
+  "a durable member that goes leaves its unacknowledged QoS 1 messages to the others at once, and gets them no more",
+  scenario({}, (world) => {
+    const [a, b] = [member(world, "a", 1, true), member(world, "b", 1, true)];
+    publish(world.client("publisher"), 1, "1", "2");
+    assert.deepEqual([payloads(a), payloads(b)], [["1"], ["2"]]);
+    a.lose();
+    assert.deepEqual(payloads(b), ["1"]);
+    const back = world.durable("a");
+    assert.deepEqual(back.heard(), []);
+  }),
+);
+
+Deno.test(
+  "a member that goes leaves what was queued for it to the others",
+  scenario({}, (world) => {
+    const a = world.client("a", { properties: { receiveMaximum: 1 } });
+    a.subscribe(1, FILTER, 1);
+    assert.deepEqual(a.heard(), ["suback #1 1"]);
+    publish(world.client("publisher"), 1, "1", "2", "3");
+    assert.deepEqual(payloads(a), ["1"]);
+    const b = member(world, "b", 1);
+    a.lose();
+    assert.deepEqual(payloads(b), ["1", "2", "3"]);
+  }),
+);
+
+Deno.test(
+  "a QoS 2 message begun with a member stays with it, and goes with its Session [MQTT-4.8.2-4] [MQTT-4.8.2-5]",
+  scenario({}, (world) => {
+    const [a, b] = [member(world, "a", 2, true), member(world, "b", 2, true)];
+    publish(world.client("publisher"), 2, "1");
+    assert.deepEqual(a.heard(), ["publish t '1' q2 #1"]);
+    a.lose();
+    assert.deepEqual(b.heard(), []);
+    const back = world.durable("a");
+    assert.deepEqual(back.heard(), ["publish t '1' q2 #1 dup"]);
+    back.lose();
+    world.pass(3_601_000);
+    assert.deepEqual(b.heard(), []);
+    assert.equal(world.counters.messagesDropped.session_ended, 1);
+  }),
+);
+
+Deno.test(
+  "while nobody is online a message waits with a durable member, and whoever comes first gets it",
+  scenario({}, (world) => {
+    member(world, "a", 1, true).lose();
+    member(world, "b", 1, true).lose();
+    publish(world.client("publisher"), 1, "1", "2", "3");
+    publish(world.client("publisher"), 0, "lost");
+    assert.equal(world.counters.messagesDropped.no_member, 1);
+    const b = world.durable("b");
+    assert.deepEqual(payloads(b).toSorted(), ["1", "2", "3"]);
+    assert.equal(world.counters.messagesQueued, 0);
+  }),
+);
+
+Deno.test(
+  "a message that waited with an absent member is not handed on after it expired [MQTT-3.3.2-5]",
+  scenario({}, (world) => {
+    member(world, "a", 1, true).lose();
+    member(world, "b", 1, true).lose();
+    const publisher = world.client("publisher");
+    for (const messageId of [1, 2]) {
+      publisher.publish("t", "x", { qos: 1, messageId, properties: { messageExpiryInterval: 10 } });
+    }
+    world.pass(11_000);
+    assert.deepEqual(world.durable("b").heard(), []);
+    assert.equal(world.counters.messagesDropped.expired, 2);
+  }),
+);
+
+Deno.test(
+  "the messages of a member whose Session ends go on to a durable member that is away",
+  scenario({}, (world) => {
+    const a = member(world, "a", 1, true);
+    member(world, "b", 1, true).lose();
+    publish(world.client("publisher"), 1, "1", "2");
+    assert.deepEqual(payloads(a), ["1", "2"]);
+    a.disconnect(0, 0);
+    world.settle();
+    assert.equal(world.counters.messagesDropped.session_ended, 0);
+    assert.deepEqual(payloads(world.durable("b")), ["1", "2"]);
+  }),
+);
+
+Deno.test(
+  "a shared message refused by its receiver is dropped [MQTT-4.8.2-6]",
+  scenario({}, (world) => {
+    const [a, b] = [member(world, "a", 2), member(world, "b", 2)];
+    publish(world.client("publisher"), 2, "1");
+    assert.deepEqual(a.heard(), ["publish t '1' q2 #1"]);
+    a.pubrec(1, 0x97);
+    assert.deepEqual([a.heard(), b.heard()], [[], []]);
+    assert.equal(world.counters.messagesInflight, 0);
+  }),
+);
+
+Deno.test(
+  "groups of different names each get a copy, and a member that unsubscribes gets no more",
+  scenario({}, (world) => {
+    const a = member(world, "a", 0);
+    const b = world.client("b");
+    b.subscribe(1, "$share/other/t", 0);
+    b.unsubscribe(2, "t", "$share/none/t");
+    assert.deepEqual(b.heard(), ["suback #1 0", "unsuback #2 0x11,0x11"]);
+    const publisher = world.client("publisher");
+    publish(publisher, 0, "1");
+    assert.deepEqual([payloads(a), payloads(b)], [["1"], ["1"]]);
+    b.unsubscribe(3, "$share/other/t");
+    assert.deepEqual(b.heard(), ["unsuback #3 0"]);
+    publish(publisher, 0, "2");
+    assert.deepEqual([payloads(a), payloads(b)], [["2"], []]);
+  }),
+);
