@@ -72,7 +72,7 @@ export function runBroker(
     Layer.provideMerge(warnOfOpenDoor),
     Layer.provideMerge(Listeners.layer),
     Layer.provideMerge(Broker.layer),
-    Layer.provideMerge(Layer.mergeAll(MessageStore.layerMemory(config.storage.memoryBufferBytes), identity, admin)),
+    Layer.provideMerge(Layer.mergeAll(MessageStore.layerMemory, identity, admin)),
     Layer.provideMerge(countTasks),
     Layer.provideMerge(Layer.mergeAll(Metrics.layer, Readiness.layer)),
     Layer.provideMerge(foundation),

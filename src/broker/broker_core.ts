@@ -81,7 +81,7 @@ export class BrokerCore implements SessionHost {
     const shared = new SharedDelivery(context, this.trie);
     this.router = new Router(context, this.trie, retained, shared, this.turn);
     this.authentication = new Authentication(surroundings.authenticator);
-    this.#subscriptions = new Subscriptions(context, this.trie, retained, this.router, authorizer, this.topics);
+    this.#subscriptions = new Subscriptions(context, this.trie, retained, this.router, shared, authorizer, this.topics);
     this.sessions = new SessionManager({
       context,
       topics: this.topics,

@@ -33,6 +33,7 @@ import {
 } from "../topics/topic_rules.ts";
 import type { RetainedMessages } from "./retained_messages.ts";
 import type { Router } from "./router.ts";
+import type { SharedDelivery } from "./shared_delivery.ts";
 
 /** See the head of this file. */
 export class Subscriptions {
@@ -40,6 +41,7 @@ export class Subscriptions {
   readonly #trie: SubscriptionTrie<Session>;
   readonly #retained: RetainedMessages;
   readonly #router: Router;
+  readonly #shared: SharedDelivery;
   readonly #authorizer: Authorizer["Service"];
   readonly #topicLimits: TopicLimits;
 
@@ -48,6 +50,7 @@ export class Subscriptions {
     trie: SubscriptionTrie<Session>,
     retained: RetainedMessages,
     router: Router,
+    shared: SharedDelivery,
     authorizer: Authorizer["Service"],
     topicLimits: TopicLimits,
   ) {
@@ -55,6 +58,7 @@ export class Subscriptions {
     this.#trie = trie;
     this.#retained = retained;
     this.#router = router;
+    this.#shared = shared;
     this.#authorizer = authorizer;
     this.#topicLimits = topicLimits;
   }
@@ -85,9 +89,11 @@ export class Subscriptions {
         });
       }
     }
+    const hasJoinedGroup = packet.subscriptions.some((request) => isSharedFilter(request.filter));
     this.#whenCommitted(session, position, (nowMs) => {
       this.#send(session, encodeSuback(session.version, packet.packetId, codes));
       for (const subscription of wantRetained) this.#sendRetained(session, subscription, nowMs);
+      if (hasJoinedGroup) this.#shared.memberOnline(session, nowMs);
     });
   }
 
@@ -199,6 +205,8 @@ export class Subscriptions {
   #send(session: Session, packet: Uint8Array): void {
     const sink = session.sink;
     if (sink === null || !sink.isOpen) return;
+    // [MQTT-3.1.2-24] What the client cannot take must not be sent, and it cannot go on without it.
+    if (packet.length > session.packetBytesMax) return sink.disconnect(ReasonCode.PACKET_TOO_LARGE);
     sink.out.append(packet);
     this.#context.counters.packetsSent++;
     if (!sink.isTouched) sink.touch();

@@ -73,7 +73,7 @@ export class PacketHandler {
         return decodeAck(bytes, first, bodyStart, end, session.isV5, this.#ack) ??
           this.#handleAck(session, first >> 4, nowMs);
       default:
-        return this.#handleRare(session, bytes.subarray(start, end), nowMs);
+        return this.#handleRare(session, bytes.subarray(start, end));
     }
   }
 
@@ -182,14 +182,14 @@ export class PacketHandler {
     }
   }
 
-  #handleRare(session: Session, packet: Uint8Array, nowMs: number): Fault | undefined {
+  #handleRare(session: Session, packet: Uint8Array): Fault | undefined {
     const decoded = decodeClientPacket(packet, session.version);
     if (decoded instanceof Fault) return decoded;
     switch (decoded.type) {
       case PacketType.CONNECT:
         return SECOND_CONNECT;
       case PacketType.SUBSCRIBE:
-        this.#host.subscribe(session, decoded, nowMs);
+        this.#host.subscribe(session, decoded);
         return undefined;
       case PacketType.UNSUBSCRIBE:
         this.#host.unsubscribe(session, decoded);

@@ -32,6 +32,8 @@ export class Session implements Subscriber {
   sink: PacketSink | null = null;
   version: ProtocolVersion = 5;
   isV5 = true;
+  /** Maximum Packet Size of the present connection's client. */
+  packetBytesMax = 0;
   /** Seconds; 0xFFFFFFFF = never. [MQTT 5.0, 3.1.2.11.2] */
   sessionExpiryInterval = 0;
   /** True once the Session State was discarded; nothing may be delivered to it any more. */
@@ -53,7 +55,6 @@ export class Session implements Subscriber {
   /** Topic Alias Maximum that the present connection was told. */
   inboundAliasMax = 0;
   readonly #context: SessionContext;
-  #packetBytesMax = 0;
   #windowMax = 0;
   #outboundAliases: OutboundAliases | undefined = undefined;
   #inflight: InflightWindow | undefined = undefined;
@@ -97,7 +98,7 @@ export class Session implements Subscriber {
     this.sink = sink;
     this.version = traits.version;
     this.isV5 = traits.version === 5;
-    this.#packetBytesMax = traits.packetBytesMax;
+    this.packetBytesMax = traits.packetBytesMax;
     this.#windowMax = traits.receiveMaximum;
     this.#outboundAliases = traits.topicAliasMaximum > 0 ? new OutboundAliases(traits.topicAliasMaximum) : undefined;
     this.inboundAliases = undefined;
@@ -372,8 +373,8 @@ export class Session implements Subscriber {
     const { encoder, counters } = this.#context;
     const own = this.isV5 ? identifiers : NO_IDENTIFIERS;
     const size = this.#outboundAliases === undefined
-      ? encoder.write(sink.out, this.isV5, flags, packetId, own, this.#packetBytesMax)
-      : encoder.writeAliased(sink.out, this.#outboundAliases, flags, packetId, own, this.#packetBytesMax);
+      ? encoder.write(sink.out, this.isV5, flags, packetId, own, this.packetBytesMax)
+      : encoder.writeAliased(sink.out, this.#outboundAliases, flags, packetId, own, this.packetBytesMax);
     if (size === 0) {
       counters.messagesDropped.packet_too_large++;
       return false;

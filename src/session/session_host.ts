@@ -21,7 +21,7 @@ export interface SessionHost {
   release(publisher: Session, packetId: number): void;
   /** True when the Session may publish to the topic. */
   mayPublish(publisher: Session, topic: Topic): boolean;
-  subscribe(session: Session, packet: SubscribePacket, nowMs: number): void;
+  subscribe(session: Session, packet: SubscribePacket): void;
   unsubscribe(session: Session, packet: UnsubscribePacket): void;
   /** The client said goodbye; the connection ends after this. */
   disconnected(session: Session, packet: DisconnectPacket): Fault | undefined;

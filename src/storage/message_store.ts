@@ -16,7 +16,9 @@
  *  - `read` answers for every position that holds a reference.
  */
 import * as Context from "effect/Context";
+import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
+import { ConfigStore } from "../config/reload.ts";
 import type { Message } from "../protocol/message.ts";
 import type { QoS } from "../protocol/packets.ts";
 import { MemoryLog } from "./memory_log.ts";
@@ -64,13 +66,18 @@ export class MessageStore extends Context.Service<MessageStore, {
   /** Bytes held in memory for messages. */
   readonly bytesHeld: number;
 }>()("promptmq/storage/MessageStore") {
-  /**
-   * Keeps everything in memory: committed as soon as the turn ends, gone with the process.
-   *
-   * @param bytesMax Bytes of memory messages may take before `append` refuses.
-   */
-  static readonly layerMemory = (bytesMax: number) =>
-    Layer.sync(MessageStore, () => new MemoryMessageStore(new MemoryLog(bytesMax)));
+  /** Keeps everything in memory, `storage.memory-buffer` at most: safe when the turn ends, gone with the process. */
+  static readonly layerMemory = Layer.effect(
+    MessageStore,
+    Effect.gen(function* () {
+      const configStore = yield* ConfigStore;
+      const log = new MemoryLog(configStore.current().storage.memoryBufferBytes);
+      yield* configStore.subscribe((config) => {
+        log.bytesMax = config.storage.memoryBufferBytes;
+      });
+      return new MemoryMessageStore(log);
+    }),
+  );
 }
 
 /** What `layerMemory` provides; built directly where no Layer graph is wanted. */

@@ -4,8 +4,13 @@
 
 import assert from "node:assert/strict";
 import * as Effect from "effect/Effect";
+import * as Layer from "effect/Layer";
+import * as Logger from "effect/Logger";
+import { load, type Sources } from "../../src/config/load.ts";
+import { ConfigStore } from "../../src/config/reload.ts";
+import { Message } from "../../src/protocol/message.ts";
 import { MemoryLog } from "../../src/storage/memory_log.ts";
-import { MemoryMessageStore, MessageStore } from "../../src/storage/message_store.ts";
+import { MemoryMessageStore, MessageStore, STORE_FULL } from "../../src/storage/message_store.ts";
 import { messageStoreContract } from "./message_store_contract.ts";
 
 const CHUNK_BYTES = 1_048_576;
@@ -23,12 +28,20 @@ Deno.test("MemoryMessageStore tells of a commit before commit() returns", () => 
   assert.deepEqual(heard, [0]);
 });
 
-Deno.test("MessageStore.layerMemory provides an empty store of the given bound", async () => {
-  const held = await Effect.runPromise(
-    MessageStore.pipe(
-      Effect.map((store) => [store.committed, store.bytesHeld]),
-      Effect.provide(MessageStore.layerMemory(CHUNK_BYTES)),
-    ),
-  );
-  assert.deepEqual(held, [0, CHUNK_BYTES]);
+Deno.test("MessageStore.layerMemory holds storage.memory-buffer, and a reload moves the bound at once", () => {
+  const env: Record<string, string> = { PROMPTMQ_STORAGE_MEMORY_BUFFER: "1MiB" };
+  const sources: Sources = { configPath: undefined, searchPaths: [], readEnv: () => env, flags: new Map() };
+  const message = new Message();
+  message.setPayload(new Uint8Array(CHUNK_BYTES), 0, CHUNK_BYTES);
+  const program = Effect.gen(function* () {
+    const store = yield* MessageStore;
+    assert.equal(store.bytesHeld, CHUNK_BYTES);
+    assert.equal(store.append(message, ""), STORE_FULL);
+    env["PROMPTMQ_STORAGE_MEMORY_BUFFER"] = "4MiB";
+    yield* (yield* ConfigStore).reload;
+    assert.notEqual(store.append(message, ""), STORE_FULL);
+  });
+  const configStore = ConfigStore.layer(Effect.runSync(load(sources)), sources);
+  const layers = Layer.mergeAll(Layer.provideMerge(MessageStore.layerMemory, configStore), Logger.layer([]));
+  Effect.runSync(Effect.provide(program, layers));
 });
