@@ -26,6 +26,12 @@ import type { RetainedMessages } from "./retained_messages.ts";
 import type { SharedDelivery } from "./shared_delivery.ts";
 import type { Turn } from "./turn.ts";
 
+/** Somebody who reads from publishers. */
+export interface Reader {
+  /** May read on; called outside of any packet handling. */
+  relieved(): void;
+}
+
 /** See the head of this file. */
 export class Router {
   readonly #context: SessionContext;
@@ -34,6 +40,7 @@ export class Router {
   readonly #shared: SharedDelivery;
   readonly #turn: Turn;
   readonly #waiting = new CommitQueue();
+  readonly #heldBack = new Set<Reader>();
   readonly #committed = new Message();
   readonly #promised: PromisedRoom;
   /** Topics of QoS 0 messages that wait for a commit, and how many: later ones must not overtake. [MQTT-4.6.0-5] */
@@ -94,6 +101,16 @@ export class Router {
     entry.promisedBytes = promisedBytes;
   }
 
+  /** True while so much waits for its commit that publishers should not be read from. */
+  get isCongested(): boolean {
+    return this.#waiting.count > WAITING_MAX;
+  }
+
+  /** Resumes a reader that stopped because of `isCongested`, once half of what waits has been settled. */
+  whenRelieved(reader: Reader): void {
+    this.#heldBack.add(reader);
+  }
+
   /** Acknowledges a packet in line with the others, after everything appended so far. */
   acknowledge(publisher: Session, header: number, packetId: number, reasonCode: number): void {
     this.#acknowledgeAt(0, publisher, header, packetId, reasonCode);
@@ -142,7 +159,7 @@ export class Router {
   ): void {
     this.#context.counters.messagesDropped[reason]++;
     if (publisher === null || header === 0) return;
-    if (header === AckHeader.PUBREC) publisher.inboundQos2?.delete(packetId);
+    if (header === AckHeader.PUBREC) publisher.inboundQos2.delete(packetId);
     if (publisher.isV5) this.acknowledge(publisher, header, packetId, ReasonCode.QUOTA_EXCEEDED);
   }
 
@@ -162,6 +179,13 @@ export class Router {
       this.#settle(entry, nowMs);
       waiting.drop();
     }
+    if (this.#heldBack.size > 0 && waiting.count <= WAITING_MAX / 2) this.#relieve();
+  }
+
+  #relieve(): void {
+    const readers = [...this.#heldBack];
+    this.#heldBack.clear();
+    for (const reader of readers) reader.relieved();
   }
 
   #settle(entry: WaitingEntry, nowMs: number): void {
@@ -211,7 +235,8 @@ export class Router {
     this.#context.encoder.begin(message, nowMs, count + groups.length);
     for (let i = 0; i < count; i++) {
       const receiver = receivers[i]!;
-      if (receiver.noLocal === NoLocal.NONE || receiver.subscriber !== publisher) {
+      // By Client Identifier: a publisher may have come back with a new Session before its message was committed.
+      if (receiver.noLocal === NoLocal.NONE || receiver.subscriber.clientId !== publisher?.clientId) {
         deliverTo(receiver, message, position);
       } else if (receiver.local !== undefined) deliverTo(receiver.local, message, position);
     }
@@ -237,3 +262,6 @@ function deliverTo(receiver: Receiver<Session>, message: Message, position: Posi
 function originOf(receiver: Receiver<Session>): DeliveryOrigin | null {
   return receiver.identifiers.length === 0 ? null : { identifiers: receiver.identifiers, group: null };
 }
+
+/** Entries that may wait for a commit before publishers are not read from any more; about 30 MB. */
+const WAITING_MAX = 262_144;

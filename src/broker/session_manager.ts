@@ -86,6 +86,9 @@ export class SessionManager {
     const fault = validateConnect(packet, context.limits, topics);
     if (fault !== undefined) return this.#refuse(client, packet, fault.reasonCode, fault.text);
     if (this.#isDraining) return this.#refuse(client, packet, ReasonCode.SERVER_SHUTTING_DOWN);
+    if (packet.will !== undefined && !this.#parts.wills.hasRoomFor(packet.will)) {
+      return this.#refuse(client, packet, ReasonCode.QUOTA_EXCEEDED, "no room for another Will Message");
+    }
     if (context.counters.connectionsCurrent > connectionsMax()) {
       return this.#refuse(client, packet, ReasonCode.QUOTA_EXCEEDED, "the broker has its maximum of connections");
     }
@@ -108,7 +111,7 @@ export class SessionManager {
     authentication.forget(session);
     context.counters.sessionsOnline--;
     context.counters.sessionsOffline++;
-    if (this.#isDraining) session.will = undefined;
+    if (this.#isDraining) wills.set(session, undefined);
     wills.connectionLost(session, nowMs);
     shared.memberOffline(session, nowMs);
     if (!session.isDurable) {
@@ -129,7 +132,7 @@ export class SessionManager {
       session.sessionExpiryInterval = granted;
     }
     // [MQTT-3.14.4-3] Only a normal goodbye takes the Will Message back.
-    if (reasonCode === ReasonCode.SUCCESS) session.will = undefined;
+    if (reasonCode === ReasonCode.SUCCESS) this.#parts.wills.set(session, undefined);
     return undefined;
   }
 
@@ -150,8 +153,11 @@ export class SessionManager {
       remoteAddress: client.peer.remoteAddress,
     });
     const properties = reasonString === undefined ? {} : { reasonString };
-    client.out.append(encodeConnack(packet.version, false, reasonCode, properties, packet.maximumPacketSize));
-    counters.packetsSent++;
+    const connack = encodeConnack(packet.version, false, reasonCode, properties, packet.maximumPacketSize);
+    if (connack.length <= packet.maximumPacketSize) {
+      client.out.append(connack);
+      counters.packetsSent++;
+    }
     client.touch();
     client.refused(reasonCode);
   }
@@ -170,8 +176,11 @@ export class SessionManager {
     if (known !== undefined && known.sink !== null) this.#takeOver(known, known.sink, nowMs);
     const present = packet.cleanStart ? undefined : this.#sessions.get(clientId);
     if (packet.cleanStart && known !== undefined && !known.isEnded) this.#end(known, nowMs);
-    const session = present ?? this.#create(clientId);
     const sessionExpiryInterval = grantedSessionExpiry(packet.sessionExpiryInterval, context.limits);
+    if (present === undefined && sessionExpiryInterval > 0 && !this.#mayKeepAnother()) {
+      return this.#refuse(client, packet, ReasonCode.QUOTA_EXCEEDED, "the broker keeps its maximum of Sessions");
+    }
+    const session = present ?? this.#create(clientId);
     const finish = () => {
       this.#opened(session);
       if (!client.isOpen) return this.#abandon(session, clock());
@@ -189,7 +198,7 @@ export class SessionManager {
       }
       session.sessionExpiryInterval = sessionExpiryInterval;
       session.username = verdict.username;
-      session.will = packet.will;
+      this.#parts.wills.set(session, packet.will);
       this.#attach(client, packet, session, present !== undefined, authenticationData, clock());
     };
     const waiting = this.#opening.get(session) ?? 0;
@@ -246,14 +255,22 @@ export class SessionManager {
       if (authenticationData !== undefined) properties.authenticationData = authenticationData;
       authentication.adopt(client, session);
     }
-    client.out.append(
-      encodeConnack(packet.version, isPresent, ReasonCode.SUCCESS, properties, packet.maximumPacketSize),
-    );
+    const connack = encodeConnack(packet.version, isPresent, ReasonCode.SUCCESS, properties, packet.maximumPacketSize);
+    // [MQTT-3.1.2-24] A client that cannot take its CONNACK cannot be served.
+    if (connack.length > packet.maximumPacketSize) {
+      this.connectionLost(session, client, nowMs);
+      return client.refused(ReasonCode.PACKET_TOO_LARGE);
+    }
+    client.out.append(connack);
     counters.packetsSent++;
     if (!client.isTouched) client.touch();
     session.pump(nowMs);
     shared.memberOnline(session, nowMs);
     client.connected(session, keepAliveSeconds);
+  }
+
+  #mayKeepAnother(): boolean {
+    return this.#parts.context.counters.sessionsOffline < this.#parts.connectionsMax() * SESSIONS_KEPT_PER_CONNECTION;
   }
 
   #create(clientId: string): Session {
@@ -283,6 +300,7 @@ export class SessionManager {
     const { context, wills, subscriptions, shared } = this.#parts;
     this.#cancelExpiry(session);
     wills.sessionEnded(session, nowMs);
+    wills.set(session, undefined);
     subscriptions.removeAll(session);
     shared.memberEnded(session, nowMs);
     if (this.#recorded.has(session)) context.store.appendSessionChange({ kind: "end", clientId: session.clientId });
@@ -301,6 +319,8 @@ export class SessionManager {
 
 /** A peer chooses what stands here, so the log gets no more than a glimpse. */
 const LOGGED_CHARS_MAX = 128;
+/** Sessions without a connection that are kept, for each of `mqtt.max-connections`. */
+const SESSIONS_KEPT_PER_CONNECTION = 10;
 /** Session Expiry Interval of a Session that stays. [MQTT 5.0, 3.1.2.11.2] */
 const NEVER_EXPIRES = 0xffff_ffff;
 const EXPIRY_RAISED_FROM_0 = new Fault(

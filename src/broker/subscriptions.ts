@@ -18,7 +18,7 @@ import {
 } from "../protocol/packets.ts";
 import { NO_IDENTIFIERS } from "../protocol/publish_encoder.ts";
 import { ReasonCode } from "../protocol/reason_codes.ts";
-import type { DeliveryOrigin } from "../session/delivery_origin.ts";
+import { type DeliveryOrigin, identifiersOf } from "../session/delivery_origin.ts";
 import type { Session } from "../session/session.ts";
 import type { SessionContext } from "../session/session_context.ts";
 import type { Position } from "../storage/message_store.ts";
@@ -66,10 +66,13 @@ export class Subscriptions {
   /** Handles SUBSCRIBE. [MQTT-3.8.4-1, -5, -6] */
   subscribe(session: Session, packet: SubscribePacket): void {
     const codes: number[] = [];
-    const wantRetained: Subscription<Session>[] = [];
+    // By filter: one that stands in the packet twice gets its Retained Messages once.
+    const wantRetained = new Map<string, Subscription<Session>>();
     let position: Position = 0;
     for (const request of packet.subscriptions) {
-      const refusal = this.#refusalOf(session, request);
+      const refusal = codes.length < FILTERS_PER_PACKET_MAX
+        ? this.#refusalOf(session, request)
+        : ReasonCode.QUOTA_EXCEEDED;
       if (refusal !== undefined) {
         codes.push(refusal);
         continue;
@@ -79,7 +82,9 @@ export class Subscriptions {
       codes.push(subscription.qos);
       const handling = request.retainHandling;
       // [MQTT-3.3.1-9, -10, -11]; a Shared Subscription gets no Retained Messages. [MQTT 5.0, 4.8.2]
-      if (subscription.group === "" && (handling === 0 || (handling === 1 && isNew))) wantRetained.push(subscription);
+      if (subscription.group === "" && (handling === 0 || (handling === 1 && isNew))) {
+        wantRetained.set(subscription.filter, subscription);
+      }
       if (session.isDurable) {
         position = this.#context.store.appendSessionChange({
           kind: "subscribe",
@@ -92,7 +97,9 @@ export class Subscriptions {
     const hasJoinedGroup = packet.subscriptions.some((request) => isSharedFilter(request.filter));
     this.#whenCommitted(session, position, (nowMs) => {
       this.#send(session, encodeSuback(session.version, packet.packetId, codes));
-      for (const subscription of wantRetained) this.#sendRetained(session, subscription, nowMs);
+      // SUBACK may have been too large for the client, which ended the connection.
+      if (session.sink === null) return;
+      for (const subscription of wantRetained.values()) this.#sendRetained(session, subscription, nowMs);
       if (hasJoinedGroup) this.#shared.memberOnline(session, nowMs);
     });
   }
@@ -193,12 +200,17 @@ export class Subscriptions {
     origin: DeliveryOrigin | null,
     nowMs: number,
   ): void {
+    const { store, counters, encoder } = this.#context;
+    if (session.isQueueFullFor(store.sizeOf(position))) {
+      // Whatever the policy: a Retained Message can be asked for again, what waits cannot.
+      counters.messagesDropped.queue_full_newest++;
+      return;
+    }
     const qos = Math.min(message.qos, granted) as QoS;
-    this.#context.encoder.begin(message, nowMs, 1);
+    encoder.begin(message, nowMs, 1);
     if (qos > 0) session.deliverStored(message, position, qos, true, origin);
-    else if (session.canSendNow) {
-      session.deliverOnce(message, true, origin === null ? NO_IDENTIFIERS : origin.identifiers);
-    } // Unlike a live message, a retained one would not come again: it waits for room.
+    else if (session.canSendNow) session.deliverOnce(message, true, identifiersOf(origin));
+    // Unlike a live message, a retained one would not come again: it waits for room.
     else session.enqueue(position, RETAIN_FLAG, origin);
   }
 
@@ -219,5 +231,7 @@ function splitFilter(fullFilter: string): { readonly group: string; readonly fil
   return shared instanceof Fault ? { group: "", filter: fullFilter } : shared;
 }
 
+/** Filters of one SUBSCRIBE that are granted; the rest of the packet is told 0x97 and may be sent again. */
+const FILTERS_PER_PACKET_MAX = 16_384;
 /** RETAIN in the flags of a queue entry; its QoS bits are 0. */
 const RETAIN_FLAG = 4;

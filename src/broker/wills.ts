@@ -18,6 +18,7 @@ export class Wills {
   readonly #limits: SessionLimits;
   readonly #delayed = new Map<Session, { readonly will: Will; readonly timer: Timer }>();
   readonly #message = new Message();
+  #bytes = 0;
 
   constructor(router: Router, topics: TopicCache, wheel: TimerWheel, limits: SessionLimits) {
     this.#router = router;
@@ -26,10 +27,22 @@ export class Wills {
     this.#limits = limits;
   }
 
+  /** False when the Will Messages of all Sessions take as much memory as they may. */
+  hasRoomFor(will: Will): boolean {
+    return this.#bytes + sizeOf(will) <= WILL_BYTES_MAX;
+  }
+
+  /** Sets or removes the Will Message of a Session's present connection. */
+  set(session: Session, will: Will | undefined): void {
+    if (session.will !== undefined) this.#bytes -= sizeOf(session.will);
+    session.will = will;
+    if (will !== undefined) this.#bytes += sizeOf(will);
+  }
+
   /** The connection of a Session ended: publishes its Will Message, or lets it wait. [MQTT-3.1.2-8] */
   connectionLost(session: Session, nowMs: number): void {
     const will = session.will;
-    session.will = undefined;
+    this.set(session, undefined);
     if (will === undefined) return;
     // [MQTT-3.1.3-9] The delay ends with the Session, whichever comes first.
     const delaySeconds = Math.min(will.willDelayInterval, session.sessionExpiryInterval);
@@ -40,10 +53,12 @@ export class Wills {
     const timer = new Timer({
       timedOut: (firedMs) => {
         this.#delayed.delete(session);
+        this.#bytes -= sizeOf(will);
         this.#publish(will, firedMs);
       },
     });
     this.#delayed.set(session, { will, timer });
+    this.#bytes += sizeOf(will);
     this.#wheel.schedule(timer, nowMs + delaySeconds * 1000);
   }
 
@@ -52,6 +67,7 @@ export class Wills {
     const delayed = this.#delayed.get(session);
     if (delayed === undefined) return;
     this.#delayed.delete(session);
+    this.#bytes -= sizeOf(delayed.will);
     this.#wheel.cancel(delayed.timer);
   }
 
@@ -82,3 +98,10 @@ export class Wills {
     this.#router.publish(null, message, topic, 0, nowMs);
   }
 }
+
+function sizeOf(will: Will): number {
+  return will.topic.length + will.payload.length + will.properties.length;
+}
+
+/** Memory of all Will Messages together; a CONNECT that would pass it is refused. */
+const WILL_BYTES_MAX = 67_108_864;

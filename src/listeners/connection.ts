@@ -11,6 +11,7 @@
  * when they are gone. Nothing here waits and nothing is allocated per packet.
  */
 import type { BrokerCore } from "../broker/broker_core.ts";
+import type { Reader } from "../broker/router.ts";
 import type { ConnectingClient, Peer } from "../broker/session_manager.ts";
 import { Timer, type TimerOwner } from "../broker/timer_wheel.ts";
 import type { Flushable } from "../broker/turn.ts";
@@ -46,7 +47,7 @@ export interface ConnectionSettings {
 }
 
 /** See the head of this file. */
-export class Connection implements ConnectingClient, Flushable, TimerOwner {
+export class Connection implements ConnectingClient, Flushable, TimerOwner, Reader {
   readonly out: WriteBuffer;
   writingBytes = 0;
   isTouched = false;
@@ -62,6 +63,7 @@ export class Connection implements ConnectingClient, Flushable, TimerOwner {
   /** The client's Maximum Packet Size, known from CONNECT on. */
   #packetBytesMax = Infinity;
   #isExchanging = false;
+  #isHeldBack = false;
   #keepAliveMs = 0;
   #lastReceivedMs: number;
   #writingSinceMs = 0;
@@ -77,9 +79,19 @@ export class Connection implements ConnectingClient, Flushable, TimerOwner {
     core.wheel.schedule(this.#timer, this.#openedMs + settings.readTimeoutMs);
   }
 
-  /** True while received bytes must wait for the answer to CONNECT. */
+  /**
+   * True while received bytes must wait: for the answer to CONNECT, for a commit, or for a peer that asks and asks and
+   * does not read the answers.
+   */
   get isPaused(): boolean {
-    return this.#state === State.CONNECTING && !this.#isExchanging;
+    if (this.#state !== State.CONNECTED) return this.#state === State.CONNECTING && !this.#isExchanging;
+    return this.#isHeldBack || this.#isFlooded;
+  }
+
+  /** Deliveries stop at the bound; only answers can go on to twice of it. */
+  get #isFlooded(): boolean {
+    const { out } = this;
+    return out.sealedBytes + out.length + this.writingBytes > 2 * this.#core.limits.outboundBytesMax;
   }
 
   /** True while the last bytes are on their way out or the peer's end is awaited. */
@@ -100,6 +112,11 @@ export class Connection implements ConnectingClient, Flushable, TimerOwner {
     while (offset < end) {
       if (this.#state >= State.CLOSING) return end;
       if (this.isPaused) return offset;
+      if (core.router.isCongested) {
+        this.#isHeldBack = true;
+        core.router.whenRelieved(this);
+        return offset;
+      }
       const status = FRAMER.next(bytes, offset, end);
       const { bodyStart, packetEnd, packetSize } = FRAMER;
       const fault = this.#faultOfFrame(
@@ -128,6 +145,11 @@ export class Connection implements ConnectingClient, Flushable, TimerOwner {
     if (this.#state < State.CLOSING) this.#leave(nowMs);
   }
 
+  relieved(): void {
+    this.#isHeldBack = false;
+    this.#transport.resume();
+  }
+
   touch(): void {
     if (this.isTouched) return;
     this.isTouched = true;
@@ -152,6 +174,7 @@ export class Connection implements ConnectingClient, Flushable, TimerOwner {
     if (!this.out.isEmpty || this.#state === State.CLOSING) this.#writeNext(this.#core.clock());
     const session = this.#session;
     if (session !== null && session.sink === this && session.hasWaiting) session.pump(this.#core.clock());
+    if (!this.isPaused) this.#transport.resume();
   }
 
   /** Looks at what may take only so long: CONNECT, silence, a write, the end. */
@@ -166,7 +189,7 @@ export class Connection implements ConnectingClient, Flushable, TimerOwner {
         remoteAddress: this.peer.remoteAddress,
       });
       this.#leave(nowMs);
-    } else if (this.#keepAliveMs > 0 && nowMs - this.#lastReceivedMs >= this.#keepAliveMs) {
+    } else if (this.#keepAliveMs > 0 && !this.isPaused && nowMs - this.#lastReceivedMs >= this.#keepAliveMs) {
       this.disconnect(ReasonCode.KEEP_ALIVE_TIMEOUT);
     } else if (this.writingBytes > 0 && nowMs - this.#writingSinceMs >= this.#settings.writeTimeoutMs) {
       this.abort();

@@ -10,7 +10,11 @@
 import { copyBytes } from "./copy_bytes.ts";
 import type { Message } from "./message.ts";
 import { decodeUtf8 } from "./utf8.ts";
-import { variableByteIntegerSize, writeVariableByteInteger } from "./variable_byte_integer.ts";
+import {
+  VARIABLE_BYTE_INTEGER_MAX,
+  variableByteIntegerSize,
+  writeVariableByteInteger,
+} from "./variable_byte_integer.ts";
 import { WriteBuffer } from "./write_buffer.ts";
 
 /** No Subscription Identifiers. */
@@ -63,7 +67,7 @@ export class PublishEncoder {
     if (!template.isValid) template.fill(this.#message, this.#expirySeconds, isV5, packetId !== 0);
     const source = template.packet;
     const size = source.length;
-    if (size > sizeMax) return 0;
+    if (size === 0 || size > sizeMax) return 0;
     out.reserve(size);
     const bytes = out.bytes;
     const offset = out.length;
@@ -157,7 +161,8 @@ function encode(
     remaining += variableByteIntegerSize(propertiesSize) + propertiesSize;
   }
   const size = 1 + variableByteIntegerSize(remaining) + remaining;
-  if (size > sizeMax) return 0;
+  // Properties of the broker's own can lift the largest packet over what a Remaining Length can say.
+  if (size > sizeMax || remaining > VARIABLE_BYTE_INTEGER_MAX) return 0;
   out.reserve(size);
   const bytes = out.bytes;
   let offset = out.length;

@@ -26,6 +26,11 @@ export class OutboundQueue {
   /** Allocated with the first origin that is not null. */
   #origins: (DeliveryOrigin | null)[] | undefined;
 
+  /** False when no message ever had an origin, so that none need be looked for. */
+  get hasOrigins(): boolean {
+    return this.#origins !== undefined;
+  }
+
   /**
    * Adds a message at the end.
    *

@@ -94,8 +94,7 @@ export class PacketHandler {
     if (topic instanceof Fault) return topic;
     if (qos !== 0) {
       if (qos === 2) {
-        const open = session.inboundQos2 ??= new Set();
-        if (open.has(frame.packetId)) {
+        if (session.inboundQos2.has(frame.packetId)) {
           // [MQTT-4.3.3-10] Sent again before PUBREL: acknowledged again, not routed again.
           this.#host.acknowledge(session, AckHeader.PUBREC, frame.packetId, 0);
           return undefined;
@@ -120,7 +119,7 @@ export class PacketHandler {
     }
     topic.messages++;
     topic.bytes += payloadSize;
-    if (qos === 2) session.inboundQos2!.add(frame.packetId);
+    if (qos === 2) session.inboundQos2.add(frame.packetId);
     this.#fillMessage(session, bytes, topic, nowMs);
     this.#host.publish(session, this.#message, topic, frame.packetId, nowMs);
     return undefined;
@@ -174,7 +173,7 @@ export class PacketHandler {
     if (type === PacketType.PUBACK) session.handlePuback(ack, nowMs);
     else if (type === PacketType.PUBREC) session.handlePubrec(ack, nowMs);
     else if (type === PacketType.PUBCOMP) session.handlePubcomp(ack, nowMs);
-    else if (session.inboundQos2?.delete(ack.packetId) === true) this.#host.release(session, ack.packetId);
+    else if (session.inboundQos2.delete(ack.packetId)) this.#host.release(session, ack.packetId);
     else {
       // [MQTT-4.3.3-11] PUBREL is always answered; v3 has no code for an identifier that is not open.
       const code = session.isV5 ? ReasonCode.PACKET_IDENTIFIER_NOT_FOUND : 0;

@@ -21,6 +21,7 @@ import type { Subscriber, Subscription } from "../topics/subscription.ts";
 import { type DeliveryOrigin, identifiersOf } from "./delivery_origin.ts";
 import { InflightState, InflightWindow } from "./inflight.ts";
 import { OutboundQueue } from "./outbound_queue.ts";
+import { PacketIdSet } from "./packet_id_set.ts";
 import type { PacketSink } from "./packet_sink.ts";
 import { isQueueFull, makeQueueRoom } from "./queue_bounds.ts";
 import type { ConnectionTraits, SessionContext } from "./session_context.ts";
@@ -45,7 +46,7 @@ export class Session implements Subscriber {
   /** By Topic Filter as the client wrote it, `$share/…` included. */
   readonly subscriptions = new Map<string, Subscription<Session>>();
   /** Packet Identifiers of inbound QoS 2 messages between PUBLISH and PUBREL. [MQTT-4.3.3-10] */
-  inboundQos2: Set<number> | undefined = undefined;
+  readonly inboundQos2 = new PacketIdSet();
   /** Aliases of the present connection. */
   inboundAliases: InboundAliases | undefined = undefined;
   /** Inbound QoS 1 and 2 messages of this connection that count against the announced Receive Maximum. */
@@ -157,6 +158,7 @@ export class Session implements Subscriber {
    */
   enqueue(position: number, flags: number, origin: DeliveryOrigin | null): boolean {
     const { store, counters } = this.#context;
+    if (this.isEnded) return false;
     const queue = this.#queue ??= new OutboundQueue();
     const size = store.sizeOf(position);
     if (!makeQueueRoom(queue, size, this.#context)) return false;
@@ -275,7 +277,7 @@ export class Session implements Subscriber {
       return true;
     });
     const queue = this.#queue;
-    for (let left = queue === undefined ? 0 : queue.count; left > 0; left--) {
+    for (let left = queue === undefined || !queue.hasOrigins ? 0 : queue.count; left > 0; left--) {
       queue!.shift();
       const { position, flags, origin } = queue!;
       if (origin !== null && origin.group !== null && give(position, origin)) this.#context.counters.messagesQueued--;
@@ -287,7 +289,6 @@ export class Session implements Subscriber {
   end(): void {
     const { store, counters } = this.#context;
     this.isEnded = true;
-    this.will = undefined;
     const inflight = this.#inflight;
     counters.messagesInflight -= this.inflightCount;
     inflight?.sweep((slot) => {
@@ -303,7 +304,7 @@ export class Session implements Subscriber {
       counters.messagesQueued--;
       store.release(queue.position);
     }
-    this.inboundQos2 = undefined;
+    this.inboundQos2.clear();
   }
 
   #hasRoom(sink: PacketSink): boolean {
