@@ -162,10 +162,10 @@ benchAcknowledged("QoS 2, 64 B, with PUBREC and PUBCOMP", 2);
 
 {
   const context = newContext();
-  const session = new Session("absent", context);
   const message = messageOf(64, 1);
   const position = context.store.append(message, "");
-  Deno.bench({ name: `queue ×${PACKETS} while away, then drop the Session`, group: "queue" }, () => {
+  Deno.bench({ name: `open a Session, queue ×${PACKETS} while away, end it`, group: "queue" }, () => {
+    const session = new Session("absent", context);
     for (let count = 0; count < PACKETS; count++) session.deliverStored(message, position, 1, false, null);
     if (session.queuedCount !== PACKETS) throw new Error("not all queued");
     session.end();

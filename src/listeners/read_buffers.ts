@@ -36,5 +36,5 @@ export class ReadBufferPool {
 }
 
 /** Enough for CONNECT, SUBSCRIBE and PINGREQ; a bigger packet makes the buffer grow. */
-const IDLE_BYTES = 1_024;
+const IDLE_BYTES = 512;
 const SLAB_BYTES = 262_144;
