@@ -21,7 +21,7 @@ import { Connection, type ConnectionSettings } from "./connection.ts";
 import { ListenError } from "./errors.ts";
 import { ReadBufferPool } from "./read_buffers.ts";
 import { StreamTransport } from "./stream.ts";
-import { negotiate, WebSocketTransport } from "./websocket.ts";
+import { isLocalOrigin, negotiate, WebSocketTransport } from "./websocket.ts";
 
 /** The open listeners. */
 export class Listeners extends Context.Service<Listeners, {
@@ -38,7 +38,7 @@ export class Listeners extends Context.Service<Listeners, {
       const entrance = new Entrance((yield* Broker).core, configStore, yield* Log);
       yield* configStore.subscribe((changed) => entrance.apply(changed));
       yield* Supervisor.fork("connections", Deferred.await(entrance.bug));
-      yield* Effect.addFinalizer(() => entrance.leave(configStore.current().server.shutdownTimeoutMs));
+      yield* Effect.addFinalizer(() => entrance.leave());
       const { bind, wsBind, wsPath } = config.server;
       return Listeners.of({
         tcp: bind === undefined ? undefined : yield* listenTcp(bind, entrance),
@@ -97,26 +97,36 @@ class Entrance {
     }, (bug) => Deferred.doneUnsafe(this.bug, Effect.die(bug)));
   }
 
-  /** Says goodbye, waits until every connection is closed, cuts those that are not in time. */
-  leave(timeoutMs: number): Effect.Effect<void> {
-    return Effect.suspend(() => {
-      this.core.sessions.drain();
-      for (const connection of this.#connections) connection.receiveEnded(this.core.clock());
-      const emptied = new Promise<void>((resolve) => {
-        if (this.#connections.size === 0) resolve();
-        else this.#emptied = resolve;
-      });
-      return Effect.promise(() => emptied).pipe(
-        Effect.timeoutOrElse({
-          duration: Duration.millis(timeoutMs),
-          orElse: () =>
-            Effect.sync(() => {
-              this.log.write("warn", "connections cut at shutdown", { connections: this.#connections.size });
-              for (const connection of this.#connections) connection.abort();
-            }).pipe(Effect.andThen(Effect.promise(() => emptied))),
-        }),
-      );
+  /**
+   * Says goodbye to every client. May be asked twice.
+   *
+   * @returns Resolves when every connection is closed.
+   */
+  sayGoodbye(): Promise<void> {
+    this.core.sessions.drain();
+    for (const connection of this.#connections) connection.receiveEnded(this.core.clock());
+    return new Promise((resolve) => {
+      if (this.#connections.size === 0) resolve();
+      else this.#emptied = resolve;
     });
+  }
+
+  /** Says goodbye and cuts what is not closed within `server.shutdown-timeout`. */
+  leave(): Effect.Effect<void> {
+    const cut = Effect.suspend(() => {
+      this.log.write("warn", "connections cut at shutdown", { connections: this.#connections.size });
+      for (const connection of this.#connections) connection.abort();
+      return Effect.timeoutOption(Effect.promise(() => this.sayGoodbye()), Duration.millis(CUT_MS));
+    });
+    return Effect.suspend(() =>
+      Effect.promise(() => this.sayGoodbye()).pipe(
+        Effect.timeoutOrElse({
+          duration: Duration.millis(this.configStore.current().server.shutdownTimeoutMs),
+          orElse: () => cut,
+        }),
+        Effect.asVoid,
+      )
+    );
   }
 }
 
@@ -156,6 +166,7 @@ async function acceptAll(
   }
 }
 
+/** Closes the socket itself when its peer is gone before it was let in. */
 function admitTcp(socket: Deno.TcpConn, entrance: Entrance): void {
   const peer = peerOf(socket.remoteAddr);
   if (!entrance.mayEnter(peer)) {
@@ -163,6 +174,8 @@ function admitTcp(socket: Deno.TcpConn, entrance: Entrance): void {
     return;
   }
   socket.setNoDelay(true);
+  // A peer that vanished without a word is noticed by the system, also where no MQTT Keep Alive was agreed.
+  socket.setKeepAlive(true);
   const { core, settings } = entrance;
   const transport = new StreamTransport(socket, core.counters, core.clock, entrance.readBuffers);
   const connection = new Connection(core, transport, peer, settings);
@@ -178,11 +191,19 @@ const listenWebSocket = Effect.fnUntraced(
           Deno.serve({ hostname: bind.hostname, port: bind.port, onListen: () => {} }, (request, info) => {
             const handshake = negotiate(request, path);
             if (handshake.kind === "refuse") return handshake.response;
-            return admitWebSocket(request, peerOf(info.remoteAddr), handshake.subprotocol, entrance);
+            const peer = peerOf(info.remoteAddr);
+            const trusted = { ...peer, isLoopback: peer.isLoopback && isLocalOrigin(request) };
+            return admitWebSocket(request, trusted, handshake.subprotocol, entrance);
           }),
         catch: (cause) => new ListenError({ listener: "websocket", ...bind, cause }),
       }),
-      (open) => Effect.promise(() => open.shutdown()).pipe(Effect.timeoutOption(Duration.millis(HTTP_SHUTDOWN_MS))),
+      // The runtime closes the sockets of a server it shuts down: clients must hear the goodbye before.
+      (open) =>
+        Effect.promise(() => entrance.sayGoodbye()).pipe(
+          Effect.timeoutOption(Duration.millis(GOODBYE_MS)),
+          Effect.andThen(Effect.promise(() => open.shutdown())),
+          Effect.timeoutOption(Duration.millis(HTTP_SHUTDOWN_MS)),
+        ),
     );
     return formatBindAddress(server.addr);
   },
@@ -216,4 +237,8 @@ function peerOf(address: Deno.Addr): Peer {
 const REFUSALS_MAX = 256;
 const BACKLOG = 4_096;
 const ACCEPT_RETRY_MS = 100;
-const HTTP_SHUTDOWN_MS = 1_000;
+/** Time the last packets of WebSocket clients get before the runtime closes their sockets. */
+const GOODBYE_MS = 500;
+const HTTP_SHUTDOWN_MS = 1_500;
+/** Time the sockets that were cut get to say so. */
+const CUT_MS = 500;

@@ -33,11 +33,33 @@ export function negotiate(request: Request, path: string): Handshake {
     refusal.response.headers.set("upgrade", "websocket");
     return refusal;
   }
+  // The runtime would throw for these two. [RFC 6455, 4.2.1]
+  if (!NONCE.test(request.headers.get("sec-websocket-key") ?? "")) return refuse(400, "Sec-WebSocket-Key required\n");
+  if (request.headers.get("sec-websocket-version") !== "13") {
+    const refusal = refuse(426, "WebSocket version 13 only\n");
+    refusal.response.headers.set("sec-websocket-version", "13");
+    return refusal;
+  }
   const offered = (request.headers.get("sec-websocket-protocol") ?? "").split(",").map((name) => name.trim());
   const subprotocol = SUBPROTOCOLS.find((name) => offered.includes(name));
   // [MQTT-6.0.0-3]
   return subprotocol === undefined ? refuse(400, "subprotocol mqtt required\n") : { kind: "accept", subprotocol };
 }
+
+/**
+ * True when a connection from this host may be trusted like any other local one: it comes from a program, which sends
+ * no Origin, or from a page of this host. A page of another site runs in a browser here too, but is a stranger.
+ */
+export function isLocalOrigin(request: Request): boolean {
+  const origin = request.headers.get("origin");
+  if (origin === null) return true;
+  const url = URL.parse(origin);
+  return url !== null && LOCAL_HOST.test(url.hostname);
+}
+
+/** Sixteen bytes in base64. */
+const NONCE = /^[A-Za-z0-9+/]{22}==$/;
+const LOCAL_HOST = /^(?:(?:.+\.)?localhost|127(?:\.\d{1,3}){3}|\[::1\])$/;
 
 function refuse(status: number, body: string): Handshake & { readonly kind: "refuse" } {
   return { kind: "refuse", response: new Response(body, { status }) };
@@ -54,7 +76,10 @@ export class WebSocketTransport implements Transport {
   readonly #wheel: TimerWheel;
   readonly #drainTimer: Timer;
   #connection!: Connection;
+  /** What the connection left of earlier messages stands in `0..#leftLength`. */
   #left: Uint8Array = NOTHING;
+  #leftLength = 0;
+  #isPresenting = false;
   #unwritten: Uint8Array = NOTHING;
 
   constructor(socket: WebSocket, counters: Counters, clock: () => number, limits: SessionLimits, wheel: TimerWheel) {
@@ -95,10 +120,8 @@ export class WebSocketTransport implements Transport {
   }
 
   resume(): void {
-    if (this.#left.length === 0) return;
-    const left = this.#left;
-    this.#left = NOTHING;
-    this.#present(left);
+    // Called from within `receive` it has nothing to do: the connection goes on by itself.
+    if (this.#leftLength > 0 && !this.#isPresenting) this.#present(this.#left, this.#leftLength);
   }
 
   finish(): void {
@@ -118,14 +141,37 @@ export class WebSocketTransport implements Transport {
     }
     this.#counters.bytesIn += data.byteLength;
     const bytes = new Uint8Array(data);
-    this.#present(this.#left.length === 0 ? bytes : joined(this.#left, bytes));
+    if (this.#leftLength === 0) {
+      this.#present(bytes, bytes.length);
+      return;
+    }
+    this.#keep(bytes);
+    this.#present(this.#left, this.#leftLength);
   }
 
-  #present(bytes: Uint8Array): void {
-    const used = this.#connection.receive(bytes, 0, bytes.length, this.#clock());
-    // A copy: keeping a view would keep the whole message alive for its last few bytes.
-    this.#left = used === bytes.length ? NOTHING : used === 0 ? bytes : bytes.slice(used);
-    if (this.#left.length > this.#limits.packetBytesMax + PAUSED_BYTES_MAX) this.abort();
+  /** Hands `bytes[0..length]` to the connection and keeps what it leaves. */
+  #present(bytes: Uint8Array, length: number): void {
+    this.#isPresenting = true;
+    const used = this.#connection.receive(bytes, 0, length, this.#clock());
+    this.#isPresenting = false;
+    if (bytes === this.#left) {
+      this.#left.copyWithin(0, used, length);
+      this.#leftLength = length - used;
+      if (this.#leftLength === 0 && this.#left.length > LEFT_BYTES_KEPT_MAX) this.#left = NOTHING;
+    } else if (used < length) this.#keep(bytes.subarray(used, length));
+    if (this.#leftLength > this.#limits.packetBytesMax + PAUSED_BYTES_MAX) this.abort();
+  }
+
+  /** Appends to what is left; the storage doubles, so many small messages cost no more than few large ones. */
+  #keep(bytes: Uint8Array): void {
+    const needed = this.#leftLength + bytes.length;
+    if (needed > this.#left.length) {
+      const grown = new Uint8Array(Math.max(needed, this.#left.length * 2));
+      grown.set(this.#left.subarray(0, this.#leftLength));
+      this.#left = grown;
+    }
+    this.#left.set(bytes, this.#leftLength);
+    this.#leftLength = needed;
   }
 
   #checkDrained(): void {
@@ -141,14 +187,9 @@ export class WebSocketTransport implements Transport {
   }
 }
 
-function joined(first: Uint8Array, second: Uint8Array): Uint8Array {
-  const all = new Uint8Array(first.length + second.length);
-  all.set(first);
-  all.set(second, first.length);
-  return all;
-}
-
 const NOTHING = new Uint8Array(0);
+/** An empty buffer above this size is given up. */
+const LEFT_BYTES_KEPT_MAX = 65_536;
 /** Bytes the runtime may hold for the network before a write counts as unfinished. */
 const BUFFERED_BYTES_MAX = 262_144;
 /** Bytes beyond one packet that may arrive while the answer to CONNECT is pending. */

@@ -43,23 +43,30 @@ export class WsClient implements AsyncDisposable {
   /**
    * Sends the handshake and returns with the server's answer, which may be a refusal.
    *
-   * @param protocols Offered subprotocols; empty = the header is left out.
+   * @param options `protocols`: offered subprotocols; empty = the header is left out. `headers`: further header lines,
+   *   or undefined in place of a standard one to leave it out.
    */
   static async open(
     endpoint: Endpoint,
-    options: { readonly path?: string; readonly protocols?: readonly string[] } = {},
+    options: {
+      readonly path?: string;
+      readonly protocols?: readonly string[];
+      readonly headers?: Readonly<Record<string, string | undefined>>;
+    } = {},
   ): Promise<{ readonly client: WsClient; readonly answer: WsAnswer }> {
     const client = new WsClient(tcpStream(await Deno.connect(endpoint)));
     const protocols = options.protocols ?? ["mqtt"];
-    const lines = [
-      `GET ${options.path ?? "/mqtt"} HTTP/1.1`,
-      `Host: ${endpoint.hostname}:${endpoint.port}`,
-      "Connection: Upgrade",
-      "Upgrade: websocket",
-      "Sec-WebSocket-Version: 13",
-      "Sec-WebSocket-Key: dGVzdCBrZXkgMTYgYnl0ZQ==",
-      ...(protocols.length === 0 ? [] : [`Sec-WebSocket-Protocol: ${protocols.join(", ")}`]),
-    ];
+    const headers: Record<string, string | undefined> = {
+      "Host": `${endpoint.hostname}:${endpoint.port}`,
+      "Connection": "Upgrade",
+      "Upgrade": "websocket",
+      "Sec-WebSocket-Version": "13",
+      "Sec-WebSocket-Key": "dGVzdCBrZXkgMTYgYnl0ZQ==",
+      "Sec-WebSocket-Protocol": protocols.length === 0 ? undefined : protocols.join(", "),
+      ...options.headers,
+    };
+    const lines = [`GET ${options.path ?? "/mqtt"} HTTP/1.1`];
+    for (const [name, value] of Object.entries(headers)) if (value !== undefined) lines.push(`${name}: ${value}`);
     await client.#stream.write(new TextEncoder().encode(`${lines.join("\r\n")}\r\n\r\n`));
     return { client, answer: await client.#answer.promise };
   }
