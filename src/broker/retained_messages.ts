@@ -20,6 +20,11 @@ export class RetainedMessages {
     this.#counters = counters;
   }
 
+  /** False when the index has no room for another topic. */
+  hasRoomFor(topicName: string): boolean {
+    return this.#index.hasRoomFor(topicName);
+  }
+
   /** Sets the Retained Message of a topic, or removes it when the payload is empty. [MQTT-3.3.1-5, -6, -7] */
   apply(topicName: string, position: number, payloadSize: number): void {
     let replaced: number | undefined;

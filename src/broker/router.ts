@@ -83,7 +83,10 @@ export class Router {
       this.#refuse(publisher, header, packetId, "queue_full_rejected");
       return;
     }
-    const position = this.#context.store.append(message, publisher === null ? "" : publisher.clientId);
+    const hasRoom = !message.retain || message.payloadSize === 0 || this.#retained.hasRoomFor(topic.name);
+    const position = hasRoom
+      ? this.#context.store.append(message, publisher === null ? "" : publisher.clientId)
+      : STORE_FULL;
     if (position === STORE_FULL) {
       if (promisedBytes > 0) this.#promised.fulfil(matched, promisedBytes);
       this.#refuse(publisher, header, packetId, "store_full");

@@ -136,7 +136,8 @@ export class Subscriptions {
     }
     const filter = splitFilter(request.filter).filter;
     if (!limits.isWildcardAvailable && hasWildcard(filter)) return ReasonCode.WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED;
-    return this.#authorizer.maySubscribe(session, filter) ? undefined : ReasonCode.NOT_AUTHORIZED;
+    if (!this.#authorizer.maySubscribe(session, filter)) return ReasonCode.NOT_AUTHORIZED;
+    return this.#trie.hasRoomFor(filter) ? undefined : ReasonCode.QUOTA_EXCEEDED;
   }
 
   #grant(session: Session, request: SubscriptionRequest, identifier: number): Subscription<Session> {

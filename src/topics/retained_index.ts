@@ -13,7 +13,7 @@
  * The index does not know what a value is, when it expires, or who may read it.
  */
 
-import { hasWildcard } from "./topic_rules.ts";
+import { hasWildcard, levelCount, TREE_LEVELS_MAX } from "./topic_rules.ts";
 import { VacancyRing, type Vacatable } from "./vacancy_ring.ts";
 
 const DOLLAR = 0x24;
@@ -23,7 +23,19 @@ export class RetainedIndex<V> {
   readonly #entries = new Map<string, Entry<V>>();
   readonly #root = new Node<V>();
   readonly #vacancies = new VacancyRing<Entry<V>>((empty) => this.#remove(empty.name));
+  readonly #levelsMax: number;
+  #levels = 0;
   #size = 0;
+
+  /** @param levelsMax Levels of all names together that `hasRoomFor` allows. */
+  constructor(levelsMax: number = TREE_LEVELS_MAX) {
+    this.#levelsMax = levelsMax;
+  }
+
+  /** False when a new name would make the tree larger than it may be; a known name always has room. O(levels). */
+  hasRoomFor(name: string): boolean {
+    return this.#entries.has(name) || this.#levels + levelCount(name) <= this.#levelsMax;
+  }
 
   /** Names with a value. */
   get size(): number {
@@ -88,6 +100,7 @@ export class RetainedIndex<V> {
   #open(name: string): Entry<V> {
     const entry = new Entry<V>(name);
     this.#entries.set(name, entry);
+    this.#levels += levelCount(name);
     let node = this.#root;
     for (const level of name.split("/")) node = node.descend(level);
     node.entry = entry;
@@ -97,6 +110,7 @@ export class RetainedIndex<V> {
   #remove(name: string): void {
     this.#entries.delete(name);
     const levels = name.split("/");
+    this.#levels -= levels.length;
     const path = [this.#root];
     for (const level of levels) path.push(path.at(-1)!.children!.get(level)!);
     path.at(-1)!.entry = undefined;

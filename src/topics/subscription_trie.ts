@@ -25,7 +25,7 @@ import { mergeReceivers, type Receiver, receiverOf, type ReceiverRecord } from "
 import type { SharedGroup } from "./shared_subscriptions.ts";
 import type { Subscriber, Subscription } from "./subscription.ts";
 import { hashTopicName, type Topic } from "./topic.ts";
-import { hasWildcard } from "./topic_rules.ts";
+import { hasWildcard, levelCount, TREE_LEVELS_MAX } from "./topic_rules.ts";
 import { VacancyRing } from "./vacancy_ring.ts";
 import { WildcardTree } from "./wildcard_tree.ts";
 
@@ -69,9 +69,16 @@ export class SubscriptionTrie<S extends Subscriber> {
   readonly #cachedTopics: Topic[] = [];
   #cachedUnits = 0;
 
-  /** @param cachedUnitsMax Budget of cached match results, in units of about 8 bytes. */
-  constructor(cachedUnitsMax: number = CACHED_UNITS_MAX) {
+  readonly #levelsMax: number;
+  #levels = 0;
+
+  /**
+   * @param cachedUnitsMax Budget of cached match results, in units of about 8 bytes.
+   * @param levelsMax Levels of all filters together that `hasRoomFor` allows.
+   */
+  constructor(cachedUnitsMax: number = CACHED_UNITS_MAX, levelsMax: number = TREE_LEVELS_MAX) {
     this.#cachedUnitsMax = cachedUnitsMax;
+    this.#levelsMax = levelsMax;
   }
 
   /** Subscriptions of all kinds. */
@@ -119,6 +126,11 @@ export class SubscriptionTrie<S extends Subscriber> {
     return removed;
   }
 
+  /** False when a new filter would make the trie larger than it may be; a known filter always has room. O(levels). */
+  hasRoomFor(filter: string): boolean {
+    return this.#filters.has(filter) || this.#levels + levelCount(filter) <= this.#levelsMax;
+  }
+
   /**
    * Finds who gets a message of a topic. Two compares when the topic's cached result is current; else O(nodes of
    * matching filters + subscriptions found).
@@ -155,6 +167,7 @@ export class SubscriptionTrie<S extends Subscriber> {
   }
 
   #openFilter(filter: string): FilterSubscriptions<S> {
+    this.#levels += levelCount(filter);
     const subscriptions = new FilterSubscriptions<S>(filter);
     this.#filters.set(filter, subscriptions);
     if (hasWildcard(filter)) this.#wildcards.set(filter, subscriptions);
@@ -162,6 +175,7 @@ export class SubscriptionTrie<S extends Subscriber> {
   }
 
   #closeFilter(filter: string): void {
+    this.#levels -= levelCount(filter);
     this.#filters.delete(filter);
     if (hasWildcard(filter)) this.#wildcards.delete(filter);
   }

@@ -114,6 +114,19 @@ export function isReservedTopic(name: string): boolean {
   return name.startsWith("$SYS/");
 }
 
+/** Levels of a Topic Name or Topic Filter: one more than it has slashes. */
+export function levelCount(name: string): number {
+  let levels = 1;
+  for (let at = name.indexOf("/"); at !== -1; at = name.indexOf("/", at + 1)) levels++;
+  return levels;
+}
+
+/**
+ * Levels that one tree of names or filters may hold, counted for each name as if it shared none with others. A level
+ * of its own costs up to 250 bytes, so this bounds a tree to 1 GiB at worst; names that share levels cost far less.
+ */
+export const TREE_LEVELS_MAX = 4_194_304;
+
 /** True when a valid Topic Filter contains `+` or `#`. */
 export function hasWildcard(filter: string): boolean {
   return filter.includes("+") || filter.includes("#");

@@ -124,3 +124,15 @@ Deno.test("RetainedIndex agrees with a list of names, after any sets and deletes
     { numRuns: 300 },
   );
 });
+
+Deno.test("RetainedIndex.hasRoomFor bounds the levels of all names; removed names make room again", () => {
+  const index = new RetainedIndex<number>(300);
+  for (let i = 0; i < 298; i++) index.set(`n${i}`, i);
+  assert.equal(index.hasRoomFor("a/b"), true);
+  assert.equal(index.hasRoomFor("a/b/c"), false);
+  assert.equal(index.hasRoomFor("n7"), true, "a known name");
+  // 256 cleared names wait in the ring; the others are gone.
+  for (let i = 0; i < 298; i++) index.delete(`n${i}`);
+  assert.equal(index.hasRoomFor(new Array(44).fill("l").join("/")), true);
+  assert.equal(index.hasRoomFor(new Array(45).fill("l").join("/")), false);
+});

@@ -234,3 +234,15 @@ Deno.test("SubscriptionTrie.forEach visits every subscription once, shared ones 
   assert.equal(visited.length, 4);
   assert.deepEqual(new Set(visited), new Set(all));
 });
+
+Deno.test("SubscriptionTrie.hasRoomFor bounds the levels of all filters; removed filters make room again", () => {
+  const trie = new SubscriptionTrie<TestSubscriber>(undefined, 300);
+  for (let i = 0; i < 298; i++) trie.add(subscriptionOf(alice, `n${i}`));
+  assert.equal(trie.hasRoomFor("a/+"), true);
+  assert.equal(trie.hasRoomFor("a/+/c"), false);
+  assert.equal(trie.hasRoomFor("n7"), true, "a known filter");
+  // 256 emptied filters wait in the ring; the others are gone.
+  for (let i = 0; i < 298; i++) trie.remove(alice, `n${i}`, "");
+  assert.equal(trie.hasRoomFor(new Array(44).fill("+").join("/")), true);
+  assert.equal(trie.hasRoomFor(new Array(45).fill("+").join("/")), false);
+});
