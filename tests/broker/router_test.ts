@@ -105,7 +105,7 @@ Deno.test(
 );
 
 Deno.test(
-  "what the client may not publish goes nowhere: 0x87 in v5, an empty acknowledgement in v3 [MQTT-3.3.4-1]",
+  "what may not be published goes nowhere: 0x87 in v5, an empty ack in v3 [MQTT-3.3.4-1] [3.1.1:MQTT-3.3.5-2]",
   scenario({ authorizer: { mayPublish: (client) => client.clientId === "boss" } }, (world) => {
     const watcher = subscriber(world, "watcher", "#", 2);
     const v5 = world.client("v5").publish("t", "0");
@@ -203,6 +203,22 @@ Deno.test(
     publisher.sendTogether(...[1, 2, 3, 4].map((messageId) => publishPacket("t", "x", { qos: 1, messageId })));
     assert.deepEqual(publisher.heard().toSorted(), ["puback #1", "puback #2", "puback #3 0x97", "puback #4 0x97"]);
     assert.equal(world.durable("c").heard().length, 2);
+  }),
+);
+
+Deno.test(
+  "queue-full reject refuses a message above max-queued-bytes for a Session that never queued anything",
+  scenario({ limits: { queueFull: "reject", queuedBytesMax: 10 } }, (world) => {
+    const client = world.durable("c");
+    client.subscribe(1, "t", 1);
+    client.read();
+    client.lose();
+    const publisher = world.client("publisher");
+    // Stored as two bytes of length, one of topic, and the payload: 11 bytes, then 10.
+    assert.deepEqual(publisher.publish("t", "x".repeat(8), { qos: 1, messageId: 1 }).heard(), ["puback #1 0x97"]);
+    assert.deepEqual(publisher.publish("t", "x".repeat(7), { qos: 1, messageId: 2 }).heard(), ["puback #2"]);
+    assert.equal(world.counters.messagesDropped.queue_full_rejected, 1);
+    assert.deepEqual(world.durable("c").heard(), ["publish t 'xxxxxxx' q1 #1"]);
   }),
 );
 

@@ -133,6 +133,25 @@ Deno.test(
 );
 
 Deno.test(
+  "a client that joins a group gets, after SUBACK, what waits with members that are away",
+  scenario({}, (world) => {
+    member(world, "a", 1, true).lose();
+    member(world, "b", 1, true).lose();
+    publish(world.client("publisher"), 1, "1", "2", "3");
+    const stranger = world.client("stranger");
+    stranger.subscribe(1, [{ topic: "t", qos: 1 }, { topic: "$share/other/t", qos: 1 }]);
+    assert.deepEqual(stranger.heard(), ["suback #1 1,1"]);
+    const joining = world.client("c");
+    joining.subscribe(1, [{ topic: "u", qos: 0 }, { topic: FILTER, qos: 1 }]);
+    const [suback, ...messages] = joining.read();
+    assert.equal(suback?.cmd, "suback");
+    assert.deepEqual(messages.map(({ payload, qos }) => `${payload} q${qos}`).toSorted(), ["1 q1", "2 q1", "3 q1"]);
+    assert.equal(world.counters.messagesQueued, 0);
+    assert.deepEqual(world.durable("a").heard(), []);
+  }),
+);
+
+Deno.test(
   "a message that waited with an absent member is not handed on after it expired [MQTT-3.3.2-5]",
   scenario({}, (world) => {
     member(world, "a", 1, true).lose();

@@ -202,6 +202,19 @@ Deno.test(
 );
 
 Deno.test(
+  "CONNECT with a Will Topic below $SYS is refused: 0x87 in v5, return code 5 in v3",
+  scenario({}, (world) => {
+    const will = { ...WILL, topic: "$SYS/broker/version" };
+    const connect = (options: ConnectOptions) => world.open().sendConnect({ clientId: "c", will, ...options }).heard();
+    assert.deepEqual(connect({}), ["connack 0x87", "closed"]);
+    assert.deepEqual(connect({ protocolVersion: 4 }), ["connack 5", "closed"]);
+    assert.deepEqual(connect({ protocolVersion: 3 }), ["connack 5", "closed"]);
+    assert.deepEqual(world.counters.connectsRefused.entries(), [["not_authorized", 3]]);
+    assert.deepEqual(connect({ will: { ...WILL, topic: "$SYS" } }), ["connack 0"]);
+  }),
+);
+
+Deno.test(
   "a Will Message is not published when the broker drains",
   scenario({}, (world) => {
     const watcher = watch(world);

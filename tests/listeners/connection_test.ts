@@ -79,6 +79,39 @@ Deno.test(
 );
 
 Deno.test(
+  "with mqtt.keep-alive 60 a v5 client that asks for more is cut after 90 s [MQTT-3.1.2-21] [MQTT-3.1.2-22]",
+  scenario({ limits: { keepAliveSecondsMax: 60 } }, (world) => {
+    const clients = [600, 0].map((keepalive) => world.open().sendConnect({ clientId: `c${keepalive}`, keepalive }));
+    for (const client of clients) assert.equal(client.read()[0]?.properties?.["serverKeepAlive"], 60);
+    world.pass(89_900);
+    assert.deepEqual(clients.map((client) => client.heard()), [[], []]);
+    world.pass(200);
+    const cut = ["disconnect 0x8d", "closed"];
+    assert.deepEqual(clients.map((client) => client.heard()), [cut, cut]);
+  }),
+);
+
+Deno.test(
+  "with mqtt.keep-alive 60 a v3 client keeps the Keep Alive it asked for, 0 included [3.1.1:MQTT-3.1.2-24]",
+  scenario({ limits: { keepAliveSecondsMax: 60 } }, (world) => {
+    const long = ([3, 4] as const).map((protocolVersion) =>
+      world.client(`long${protocolVersion}`, { protocolVersion, keepalive: 600 })
+    );
+    const none = world.client("none", { protocolVersion: 4, keepalive: 0 });
+    const short = world.client("short", { protocolVersion: 4, keepalive: 10 });
+    world.pass(90_100);
+    assert.deepEqual(short.heard(), ["closed"]);
+    assert.deepEqual(long.map((client) => client.heard()), [[], []]);
+    world.pass(900_000 - 90_100 - 100);
+    assert.deepEqual(long.map((client) => client.heard()), [[], []]);
+    world.pass(200);
+    assert.deepEqual(long.map((client) => client.heard()), [["closed"], ["closed"]]);
+    world.pass(30 * 86_400_000);
+    assert.deepEqual(none.send({ cmd: "pingreq" }).heard(), ["pingresp"]);
+  }),
+);
+
+Deno.test(
   "a client that does not send CONNECT in time is closed, and one that did stays",
   scenario({ settings: { readTimeoutMs: 5_000 } }, (world) => {
     const silent = world.open();
@@ -246,5 +279,23 @@ Deno.test(
     world.pass(5_100);
     assert.deepEqual(client.heard(), ["closed"]);
     assert.equal(client.unreadBytes, 0);
+  }),
+);
+
+Deno.test(
+  "what is sent again goes on as the network takes it, though nothing is queued [MQTT-4.4.0-1]",
+  scenario({}, (world) => {
+    const first = world.durable("c");
+    first.subscribe(1, "t", 1).read();
+    const publisher = world.client("publisher");
+    for (const messageId of [1, 2, 3, 4, 5]) publisher.publish("t", "x".repeat(60), { qos: 1, messageId });
+    assert.equal(first.heard().length, 5);
+    first.lose();
+    // From here on less than two of the messages wait for the network at a time.
+    world.limits.outboundBytesMax = 100;
+    const second = world.durable("c");
+    const again = [1, 2, 3, 4, 5].map((id) => `publish t '${"x".repeat(60)}' q1 #${id} dup`);
+    assert.deepEqual(second.heard(), again);
+    assert.equal(world.counters.messagesQueued, 0);
   }),
 );

@@ -58,6 +58,25 @@ Deno.test("OutboundQueue gives an entry without origin none, also in a slot that
   }
 });
 
+Deno.test("OutboundQueue lets go of a large backlog that is gone, and keeps its order afterwards", () => {
+  const queue = new OutboundQueue();
+  const origin = { identifiers: [1], group: null };
+  for (let round = 1; round <= 2; round++) {
+    for (let index = 0; index < 5_000; index++) queue.push(index, index & 7, 1, index % 2 === 0 ? origin : null);
+    for (let index = 0; index < 5_000; index++) {
+      // Room for origins is given back with the rest, and no sooner.
+      assert.equal(queue.hasOrigins, true);
+      assert.deepEqual(shifted(queue), [index, index & 7, index % 2 === 0 ? origin : null]);
+    }
+    assert.deepEqual([queue.hasOrigins, queue.count, queue.bytes, queue.shift()], [false, 0, 0, false]);
+    // Wraps in the ring that is left, then makes it grow.
+    for (let index = 0; index < 10; index++) queue.push(index, 1, 1, null);
+    for (let index = 0; index < 10; index++) assert.deepEqual(shifted(queue), [index, 1, null]);
+    for (let index = 0; index < 40; index++) queue.push(index, 2, 1, null);
+    for (let index = 0; index < 40; index++) assert.deepEqual(shifted(queue), [index, 2, null]);
+  }
+});
+
 Deno.test("OutboundQueue holds large sizes and positions exactly", () => {
   const queue = new OutboundQueue();
   queue.push(Number.MAX_SAFE_INTEGER, 2, 268_435_455, null);

@@ -1,0 +1,96 @@
+/**
+ * `$SYS`: what stands there is the broker's own word, whatever clients try.
+ */
+import assert from "node:assert/strict";
+import { publishSysTopics } from "../../src/broker/sys_topics.ts";
+import { scenario, type World } from "./harness.ts";
+import type { TestClient } from "./test_client.ts";
+
+const VERSION_TOPIC = "$SYS/broker/version";
+
+/** A client that sees everything below `$SYS`, and what is retained there. */
+function watch(world: World, clientId = "watcher"): TestClient {
+  const watcher = world.client(clientId);
+  watcher.subscribe(1, "$SYS/#", 2);
+  return watcher;
+}
+
+function publishAsBroker(world: World): void {
+  publishSysTopics(world.core, { version: "1.2.3", startedMs: world.nowMs, memoryBytes: 1 }, world.nowMs);
+}
+
+function versions(client: TestClient): string[] {
+  return client.read().filter(({ topic }) => topic === VERSION_TOPIC).map(({ payload }) => String(payload));
+}
+
+Deno.test(
+  "PUBLISH to $SYS is refused with 0x87 at QoS 1 and 2, and dropped and counted at QoS 0 [MQTT-3.4.2-1] [MQTT-3.5.2-1]",
+  scenario({}, (world) => {
+    const watcher = watch(world);
+    assert.deepEqual(watcher.heard(), ["suback #1 2"]);
+    const client = world.client("c");
+    client.publish(VERSION_TOPIC, "0");
+    client.publish(VERSION_TOPIC, "1", { qos: 1, messageId: 1 });
+    client.publish("$SYS/mine", "2", { qos: 2, messageId: 2 });
+    assert.deepEqual(client.heard(), ["puback #1 0x87", "pubrec #2 0x87"]);
+    assert.deepEqual(watcher.heard(), []);
+    assert.equal(world.counters.messagesDropped.not_authorized, 3);
+    assert.deepEqual(world.store.records, []);
+  }),
+);
+
+Deno.test(
+  "a Topic Alias is no way to publish to $SYS",
+  scenario({}, (world) => {
+    const watcher = watch(world);
+    assert.deepEqual(watcher.heard(), ["suback #1 2"]);
+    const client = world.client("c");
+    client.publish("$SYS/mine", "1", { qos: 1, messageId: 1, properties: { topicAlias: 1 } });
+    client.publish("", "2", { qos: 1, messageId: 2, properties: { topicAlias: 1 } });
+    assert.deepEqual(client.heard(), ["puback #1 0x87", "puback #2 0x87"]);
+    assert.deepEqual(watcher.heard(), []);
+  }),
+);
+
+Deno.test(
+  "PUBLISH to $SYS from a v3.1.1 client is acknowledged and goes nowhere [3.1.1:MQTT-3.3.5-2]",
+  scenario({}, (world) => {
+    const watcher = watch(world);
+    assert.deepEqual(watcher.heard(), ["suback #1 2"]);
+    const client = world.client("v3", { protocolVersion: 4 });
+    client.publish(VERSION_TOPIC, "0");
+    client.publish(VERSION_TOPIC, "1", { qos: 1, messageId: 1 });
+    client.publish(VERSION_TOPIC, "2", { qos: 2, messageId: 2 }).pubrel(2);
+    assert.deepEqual(client.heard(), ["puback #1", "pubrec #2", "pubcomp #2"]);
+    assert.deepEqual(watcher.heard(), []);
+    assert.equal(world.counters.messagesDropped.not_authorized, 3);
+    assert.deepEqual(world.store.records, []);
+  }),
+);
+
+Deno.test(
+  "what the broker says in $SYS is neither replaced nor cleared by a client",
+  scenario({}, (world) => {
+    const watcher = watch(world);
+    assert.deepEqual(watcher.heard(), ["suback #1 2"]);
+    publishAsBroker(world);
+    assert.deepEqual(versions(watcher), ["promptmq 1.2.3"]);
+    const client = world.client("c");
+    client.publish(VERSION_TOPIC, "forged", { retain: true }).publish(VERSION_TOPIC, "", { retain: true });
+    assert.deepEqual(versions(watcher), []);
+    assert.deepEqual(versions(watch(world, "late")), ["promptmq 1.2.3"]);
+  }),
+);
+
+Deno.test(
+  "topics that only look like $SYS are anybody's",
+  scenario({}, (world) => {
+    const watcher = world.client("watcher");
+    const names = ["$SYS", "$SYSTEM/a", "$sys/a", "a/$SYS/b"];
+    watcher.subscribe(1, names.map((topic) => ({ topic, qos: 0 as const })));
+    assert.deepEqual(watcher.heard(), ["suback #1 0,0,0,0"]);
+    const client = world.client("c");
+    for (const name of names) client.publish(name, "x");
+    assert.deepEqual(watcher.heard().toSorted(), names.map((name) => `publish ${name} 'x' q0`).toSorted());
+  }),
+);
