@@ -49,6 +49,15 @@ Deno.test("Session with reject says beforehand that its queue is full, and refus
   assert.equal(rig.session.isQueueFullFor(1), false);
 });
 
+Deno.test("Session that never queued anything says beforehand that a message is above mqtt.max-queued-bytes", () => {
+  const rig = new SessionRig({ queuedBytesMax: 10, queueFull: "reject" });
+  assert.deepEqual([rig.session.isQueueFullFor(10), rig.session.isQueueFullFor(11)], [false, true]);
+  assert.equal(rig.publish("12345678"), false);
+  assert.equal(rig.publish("1234567"), true);
+  rig.assertHolds({ queued: 1 });
+  rig.assertDropped({ queue_full_rejected: 1 });
+});
+
 Deno.test("Session keeps mqtt.max-queued-bytes: stored bytes of topic, properties and payload", () => {
   // A message is 3 bytes of topic and its payload.
   const rig = new SessionRig({ queuedBytesMax: 30, queueFull: "drop-newest" });

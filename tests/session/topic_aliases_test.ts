@@ -3,6 +3,9 @@
  */
 
 import assert from "node:assert/strict";
+import { Message } from "../../src/protocol/message.ts";
+import { NO_IDENTIFIERS, PublishEncoder } from "../../src/protocol/publish_encoder.ts";
+import { WriteBuffer } from "../../src/protocol/write_buffer.ts";
 import { InboundAliases, OutboundAliases } from "../../src/session/topic_aliases.ts";
 import { type Topic, TopicCache } from "../../src/topics/topic.ts";
 
@@ -74,4 +77,42 @@ Deno.test("OutboundAliases are bounded for a client that allows 65 535", () => {
   for (let count = 0; count < 1000; count++) aliases.assign(`t${count}`);
   for (let count = 0; count < 1000; count++) if (aliases.find(`t${count}`) !== 0) known++;
   assert.equal(known, 256);
+});
+
+/** Writes QoS 0 with payload `x` towards `aliases`, and returns the bytes written. */
+function writeAliased(aliases: OutboundAliases, topic: string, sizeMax: number): number[] {
+  const message = new Message();
+  message.setTopic(topicOf(topic).utf8);
+  message.setPayload(Uint8Array.of(0x78), 0, 1);
+  const out = new WriteBuffer(64);
+  const encoder = new PublishEncoder();
+  encoder.begin(message, 0, 1);
+  const size = encoder.writeAliased(out, aliases, 0, 0, NO_IDENTIFIERS, sizeMax);
+  assert.equal(out.length, size);
+  return [...out.bytes.subarray(0, size)];
+}
+
+Deno.test("OutboundAliases introduce a topic only where the alias fits the client's Maximum Packet Size [MQTT-3.1.2-24]", () => {
+  const aliases = new OutboundAliases(5);
+  const plain = [0x30, 7, 0, 3, 0x61, 0x2f, 0x62, 0, 0x78];
+  const introducing = [0x30, 10, 0, 3, 0x61, 0x2f, 0x62, 3, 0x23, 0, 1, 0x78];
+  assert.deepEqual(writeAliased(aliases, "a/b", plain.length - 1), []);
+  assert.deepEqual(writeAliased(aliases, "a/b", plain.length), plain);
+  assert.deepEqual(writeAliased(aliases, "a/b", introducing.length - 1), plain);
+  // The client has not been told of an alias so far.
+  assert.deepEqual([aliases.find("a/b"), aliases.next], [0, 1]);
+  assert.deepEqual(writeAliased(aliases, "a/b", introducing.length), introducing);
+  assert.deepEqual([aliases.find("a/b"), aliases.next], [1, 2]);
+});
+
+Deno.test("OutboundAliases are left out where a known alias takes more than its short topic and does not fit [MQTT-3.1.2-24]", () => {
+  const aliases = new OutboundAliases(5);
+  aliases.assign("t");
+  const plain = [0x30, 5, 0, 1, 0x74, 0, 0x78];
+  const aliased = [0x30, 7, 0, 0, 3, 0x23, 0, 1, 0x78];
+  assert.deepEqual(writeAliased(aliases, "t", aliased.length), aliased);
+  assert.deepEqual(writeAliased(aliases, "t", aliased.length - 1), plain);
+  assert.deepEqual(writeAliased(aliases, "t", plain.length), plain);
+  assert.deepEqual(writeAliased(aliases, "t", plain.length - 1), []);
+  assert.deepEqual([aliases.find("t"), aliases.next], [1, 2]);
 });
