@@ -18,6 +18,7 @@ import { Authorizer } from "./auth/authorizer.ts";
 import { Broker } from "./broker/broker.ts";
 import { ConfigStore } from "./config/reload.ts";
 import type { Config } from "./config/schema.ts";
+import { formatBindAddress } from "./config/value_types.ts";
 import { VERSION } from "./config/version.ts";
 import type { LogFileUnavailable } from "./logging/errors.ts";
 import { failureFields } from "./logging/failure_fields.ts";
@@ -136,7 +137,7 @@ const ready = Layer.effectDiscard(Effect.gen(function* () {
         return Effect.logInfo("promptmq is stopping", { connections: counters.connectionsCurrent });
       }),
   );
-  const metrics = admin.port === 0 ? undefined : `${admin.hostname}:${admin.port}`;
+  const metrics = admin.port === 0 ? undefined : formatBindAddress(admin);
   yield* Effect.logInfo("promptmq is ready", { tcp, ws: websocket, metrics });
 }));
 
