@@ -4,7 +4,7 @@
  * Every entry is in a Map by its full name, for the publisher that replaces it again and again, and in a tree of
  * levels, for the subscriber that asks with wildcards:
  *
- *     node --- children: the next level by its text      node.entry = the retained value of the name that ends here
+ *     node --- the next level by its text (`LevelNode`)      node.entry = the retained value of the name that ends here
  *
  * A filter walks the tree only below its literal levels: `plant/7/#` never looks at `plant/8`. `+` and `#` at the
  * first level skip names that start with `$`. [MQTT-4.7.2-1] The walk keeps its own stack of nodes, so depth is bound
@@ -13,6 +13,7 @@
  * The index does not know what a value is, when it expires, or who may read it.
  */
 
+import { LevelNode } from "./level_node.ts";
 import { hasWildcard, levelCount, TREE_LEVELS_MAX } from "./topic_rules.ts";
 import { VacancyRing, type Vacatable } from "./vacancy_ring.ts";
 
@@ -21,7 +22,7 @@ const DOLLAR = 0x24;
 /** The retained values, by name and by filter. A value is never undefined. */
 export class RetainedIndex<V> {
   readonly #entries = new Map<string, Entry<V>>();
-  readonly #root = new Node<V>();
+  readonly #root = new Node<V>("");
   readonly #vacancies = new VacancyRing<Entry<V>>((empty) => this.#remove(empty.name));
   readonly #levelsMax: number;
   #levels = 0;
@@ -112,7 +113,7 @@ export class RetainedIndex<V> {
     const levels = name.split("/");
     this.#levels -= levels.length;
     const path = [this.#root];
-    for (const level of levels) path.push(path.at(-1)!.children!.get(level)!);
+    for (const level of levels) path.push(path.at(-1)!.child(level)!);
     path.at(-1)!.entry = undefined;
     for (let depth = levels.length; depth > 0 && path[depth]!.isEmpty; depth--) {
       path[depth - 1]!.removeChild(levels[depth - 1]!);
@@ -156,44 +157,41 @@ class Entry<V> implements Vacatable {
   }
 }
 
-class Node<V> {
-  children: Map<string, Node<V>> | undefined = undefined;
+class Node<V> extends LevelNode<Node<V>> {
   entry: Entry<V> | undefined = undefined;
 
   get isEmpty(): boolean {
-    return this.children === undefined && this.entry === undefined;
+    return !this.hasChildren && this.entry === undefined;
   }
 
   descend(level: string): Node<V> {
-    this.children ??= new Map();
-    let child = this.children.get(level);
+    let child = this.child(level);
     if (child === undefined) {
-      child = new Node();
-      this.children.set(level, child);
+      child = new Node(level);
+      this.addChild(child);
     }
     return child;
-  }
-
-  removeChild(level: string): void {
-    this.children?.delete(level);
-    if (this.children?.size === 0) this.children = undefined;
   }
 }
 
 /** Pushes the children that one level of a filter, a literal or `+`, leads to. */
 function pushMatching<V>(node: Node<V>, level: string, depth: number, nodes: Node<V>[], depths: number[]): void {
-  if (node.children === undefined) return;
-  if (level !== "+") {
-    const child = node.children.get(level);
-    if (child === undefined) return;
+  if (level !== "+" || node.only !== undefined) {
+    const child = level === "+" ? node.only : node.child(level);
+    if (child === undefined || (level === "+" && isHidden(child, depth))) return;
     nodes.push(child);
     depths.push(depth + 1);
     return;
   }
-  for (const [text, child] of node.children) {
-    // [MQTT-4.7.2-1] A wildcard at the first level does not match names that start with `$`.
-    if (depth === 0 && text.charCodeAt(0) === DOLLAR) continue;
+  if (node.many === undefined) return;
+  for (const [, child] of node.many) {
+    if (isHidden(child, depth)) continue;
     nodes.push(child);
     depths.push(depth + 1);
   }
+}
+
+/** True for a node that wildcards do not reach: `$` begins its name. [MQTT-4.7.2-1] */
+function isHidden<V>(node: Node<V>, parentDepth: number): boolean {
+  return parentDepth === 0 && node.level.charCodeAt(0) === DOLLAR;
 }

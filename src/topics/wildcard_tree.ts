@@ -1,7 +1,7 @@
 /**
  * Topic Filters with wildcards as a tree of levels, each carrying one value.
  *
- *     node --- children: the next level by its text      node.here  = value of the filter that ends at the node
+ *     node --- the next level by its text (`LevelNode`)  node.here  = value of the filter that ends at the node
  *         \--- plus:     the next level is `+`           node.below = value of that filter with `/#` behind it
  *
  * Example: `a/+/#` is root -> "a" -> plus, `below`; `#` is `below` of the root.
@@ -11,11 +11,13 @@
  * nothing and lead nowhere are removed.
  */
 
+import { LevelNode } from "./level_node.ts";
+
 const DOLLAR = 0x24;
 
 /** A map from wildcard Topic Filters to values that answers which filters match a name. */
 export class WildcardTree<V> {
-  readonly #root = new Node<V>();
+  readonly #root = new Node<V>("");
   /** Scratch lists of `collect`, empty between calls. */
   #current: Node<V>[] = [];
   #next: Node<V>[] = [];
@@ -38,14 +40,14 @@ export class WildcardTree<V> {
     if (isMultiLevel) levels.pop();
     const path = [this.#root];
     for (const level of levels) {
-      const child = path.at(-1)!.child(level);
+      const child = path.at(-1)!.next(level);
       if (child === undefined) return;
       path.push(child);
     }
     if (isMultiLevel) path.at(-1)!.below = undefined;
     else path.at(-1)!.here = undefined;
     for (let depth = levels.length; depth > 0 && path[depth]!.isEmpty; depth--) {
-      path[depth - 1]!.removeChild(levels[depth - 1]!);
+      path[depth - 1]!.cut(levels[depth - 1]!);
     }
   }
 
@@ -68,7 +70,7 @@ export class WildcardTree<V> {
           if (node.below !== undefined) into.push(node.below);
           if (node.plus !== undefined) next.push(node.plus);
         }
-        const child = node.children?.get(level);
+        const child = node.child(level);
         if (child !== undefined) next.push(child);
       }
       current.length = 0;
@@ -93,38 +95,31 @@ export class WildcardTree<V> {
   }
 }
 
-class Node<V> {
-  children: Map<string, Node<V>> | undefined = undefined;
+class Node<V> extends LevelNode<Node<V>> {
   plus: Node<V> | undefined = undefined;
   here: V | undefined = undefined;
   below: V | undefined = undefined;
 
   get isEmpty(): boolean {
-    return this.children === undefined && this.plus === undefined && this.here === undefined &&
-      this.below === undefined;
+    return !this.hasChildren && this.plus === undefined && this.here === undefined && this.below === undefined;
   }
 
-  child(level: string): Node<V> | undefined {
-    return level === "+" ? this.plus : this.children?.get(level);
+  next(level: string): Node<V> | undefined {
+    return level === "+" ? this.plus : this.child(level);
   }
 
   descend(level: string): Node<V> {
-    if (level === "+") return this.plus ??= new Node();
-    this.children ??= new Map();
-    let child = this.children.get(level);
+    if (level === "+") return this.plus ??= new Node(level);
+    let child = this.child(level);
     if (child === undefined) {
-      child = new Node();
-      this.children.set(level, child);
+      child = new Node(level);
+      this.addChild(child);
     }
     return child;
   }
 
-  removeChild(level: string): void {
-    if (level === "+") {
-      this.plus = undefined;
-      return;
-    }
-    this.children?.delete(level);
-    if (this.children?.size === 0) this.children = undefined;
+  cut(level: string): void {
+    if (level === "+") this.plus = undefined;
+    else this.removeChild(level);
   }
 }

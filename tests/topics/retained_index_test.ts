@@ -136,3 +136,26 @@ Deno.test("RetainedIndex.hasRoomFor bounds the levels of all names; removed name
   assert.equal(index.hasRoomFor(new Array(44).fill("l").join("/")), true);
   assert.equal(index.hasRoomFor(new Array(45).fill("l").join("/")), false);
 });
+
+Deno.test("RetainedIndex counts the levels of its names, after any sets and deletes", () => {
+  const change = fc.tuple(fc.boolean(), topicName);
+  fc.assert(
+    fc.property(fc.array(change, { maxLength: 40 }), (changes) => {
+      const index = new RetainedIndex<number>(1000);
+      const model = new Set<string>();
+      for (const [isSet, name] of changes) {
+        if (isSet) index.set(name, 1);
+        else index.delete(name);
+        if (isSet) model.add(name);
+        else model.delete(name);
+      }
+      // These take the places of all that wait in the ring, so that they alone wait, with one level each.
+      for (let count = 0; count < 256; count++) index.set(`waiting${count}`, 1);
+      for (let count = 0; count < 256; count++) index.delete(`waiting${count}`);
+      const levels = [...model].reduce((sum, name) => sum + name.split("/").length, 256);
+      assert.equal(index.hasRoomFor(new Array(1000 - levels).fill("new").join("/")), true);
+      assert.equal(index.hasRoomFor(new Array(1001 - levels).fill("new").join("/")), false);
+    }),
+    { numRuns: 100 },
+  );
+});
