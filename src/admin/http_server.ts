@@ -8,7 +8,8 @@
  * | `/health/live`  | the same, for orchestrators that want the pair                      |
  * | `/health/ready` | 200 when clients may come, otherwise 503 with the reason as body    |
  *
- * GET and HEAD only; another method is 405, another path 404. A health path wins over an equal `metrics.path`.
+ * GET and HEAD only; another method is 405, another path 404. A health path wins over an equal `metrics.path`. A
+ * request whose Host names none is 400.
  *
  * It carries no MQTT and reads the broker through two services of the lowest floor, so it can be up before
  * recovery begins and stay up until the last connection is drained. A request never enters an Effect: each answer
@@ -122,7 +123,10 @@ function makeAnswer(
     ["/health/ready", ready],
   ]);
   return (request) => {
-    const route = routes.get(new URL(request.url).pathname);
+    // The runtime puts the address together from what the peer says its Host is.
+    const url = URL.parse(request.url);
+    if (url === null) return plainText("bad request\n", 400);
+    const route = routes.get(url.pathname);
     if (route === undefined) return plainText("not found\n", 404);
     if (request.method === "GET") return route();
     if (request.method === "HEAD") return withoutBody(route());

@@ -20,8 +20,8 @@ import { Supervisor } from "../logging/supervisor.ts";
 import { Connection, type ConnectionSettings } from "./connection.ts";
 import { ListenError } from "./errors.ts";
 import { ReadBufferPool } from "./read_buffers.ts";
-import { StreamTransport } from "./stream.ts";
-import { isLocalOrigin, negotiate, WebSocketTransport } from "./websocket.ts";
+import { type ByteSocket, StreamTransport } from "./stream.ts";
+import { WebSocketByteSocket } from "./websocket.ts";
 
 /** The open listeners. */
 export class Listeners extends Context.Service<Listeners, {
@@ -41,8 +41,10 @@ export class Listeners extends Context.Service<Listeners, {
       yield* Effect.addFinalizer(() => entrance.leave());
       const { bind, wsBind, wsPath } = config.server;
       return Listeners.of({
-        tcp: bind === undefined ? undefined : yield* listenTcp(bind, entrance),
-        websocket: wsBind === undefined ? undefined : yield* listenWebSocket(wsBind, wsPath, entrance),
+        tcp: bind === undefined ? undefined : yield* listen("tcp", bind, entrance, withoutFrames),
+        websocket: wsBind === undefined
+          ? undefined
+          : yield* listen("websocket", wsBind, entrance, withWebSocketFrames(wsPath)),
       });
     }),
   );
@@ -98,7 +100,7 @@ class Entrance {
   }
 
   /**
-   * Says goodbye to every client. May be asked twice.
+   * Says goodbye to every client, also to those that have not said CONNECT. May be asked twice.
    *
    * @returns Resolves when every connection is closed.
    */
@@ -130,11 +132,17 @@ class Entrance {
   }
 }
 
-const listenTcp = Effect.fnUntraced(function* (bind: BindAddress, entrance: Entrance) {
+/** Opens one listener and lets in who comes, until the scope ends. */
+const listen = Effect.fnUntraced(function* (
+  name: ListenError["listener"],
+  bind: BindAddress,
+  entrance: Entrance,
+  frame: (socket: Deno.TcpConn, peer: LocalPeer) => ByteSocket,
+) {
   const listener = yield* Effect.acquireRelease(
     Effect.try({
       try: () => Deno.listen({ hostname: bind.hostname, port: bind.port, tcpBacklog: BACKLOG }),
-      catch: (cause) => new ListenError({ listener: "tcp", ...bind, cause }),
+      catch: (cause) => new ListenError({ listener: name, ...bind, cause }),
     }),
     (open) =>
       Effect.sync(() => {
@@ -146,17 +154,18 @@ const listenTcp = Effect.fnUntraced(function* (bind: BindAddress, entrance: Entr
         }
       }),
   );
-  yield* Supervisor.fork("tcp accept loop", Effect.promise(() => acceptAll(listener, entrance)));
+  yield* Supervisor.fork(`${name} accept loop`, Effect.promise(() => acceptAll(listener, entrance, frame)));
   return formatBindAddress(listener.addr);
 });
 
 async function acceptAll(
   listener: Deno.TcpListener,
   entrance: Entrance,
+  frame: (socket: Deno.TcpConn, peer: LocalPeer) => ByteSocket,
 ): Promise<void> {
   for (;;) {
     try {
-      admitTcp(await listener.accept(), entrance);
+      admit(await listener.accept(), entrance, frame);
     } catch (error) {
       if (error instanceof Deno.errors.BadResource || error instanceof Deno.errors.Interrupted) return;
       // Out of file descriptors, or a peer that was gone before it was accepted: others may still come in.
@@ -167,7 +176,11 @@ async function acceptAll(
 }
 
 /** Closes the socket itself when its peer is gone before it was let in. */
-function admitTcp(socket: Deno.TcpConn, entrance: Entrance): void {
+function admit(
+  socket: Deno.TcpConn,
+  entrance: Entrance,
+  frame: (socket: Deno.TcpConn, peer: LocalPeer) => ByteSocket,
+): void {
   const peer = peerOf(socket.remoteAddr);
   if (!entrance.mayEnter(peer)) {
     socket.close();
@@ -177,56 +190,30 @@ function admitTcp(socket: Deno.TcpConn, entrance: Entrance): void {
   // A peer that vanished without a word is noticed by the system, also where no MQTT Keep Alive was agreed.
   socket.setKeepAlive(true);
   const { core, settings } = entrance;
-  const transport = new StreamTransport(socket, core.counters, core.clock, entrance.readBuffers);
+  const transport = new StreamTransport(frame(socket, peer), core.counters, core.clock, entrance.readBuffers);
   const connection = new Connection(core, transport, peer, settings);
   transport.attach(connection);
   entrance.keep(connection, transport.serve());
 }
 
-const listenWebSocket = Effect.fnUntraced(
-  function* (bind: BindAddress, path: string, entrance: Entrance) {
-    const server = yield* Effect.acquireRelease(
-      Effect.try({
-        try: () =>
-          Deno.serve({ hostname: bind.hostname, port: bind.port, onListen: () => {} }, (request, info) => {
-            const handshake = negotiate(request, path);
-            if (handshake.kind === "refuse") return handshake.response;
-            const peer = peerOf(info.remoteAddr);
-            const trusted = { ...peer, isLoopback: peer.isLoopback && isLocalOrigin(request) };
-            return admitWebSocket(request, trusted, handshake.subprotocol, entrance);
-          }),
-        catch: (cause) => new ListenError({ listener: "websocket", ...bind, cause }),
-      }),
-      // The runtime closes the sockets of a server it shuts down: clients must hear the goodbye before.
-      (open) =>
-        Effect.promise(() => entrance.sayGoodbye()).pipe(
-          Effect.timeoutOption(Duration.millis(GOODBYE_MS)),
-          Effect.andThen(Effect.promise(() => open.shutdown())),
-          Effect.timeoutOption(Duration.millis(HTTP_SHUTDOWN_MS)),
-        ),
-    );
-    return formatBindAddress(server.addr);
-  },
-);
-
-function admitWebSocket(
-  request: Request,
-  peer: Peer,
-  subprotocol: string,
-  entrance: Entrance,
-): Response {
-  if (!entrance.mayEnter(peer)) return new Response("too many connections\n", { status: 503 });
-  const { core, settings } = entrance;
-  // Ping and pong are the runtime's; idle connections are MQTT Keep Alive's business.
-  const { socket, response } = Deno.upgradeWebSocket(request, { protocol: subprotocol, idleTimeout: 0 });
-  const transport = new WebSocketTransport(socket, core.counters, core.clock, core.limits, core.wheel);
-  const connection = new Connection(core, transport, peer, settings);
-  transport.attach(connection);
-  entrance.keep(connection, transport.done);
-  return response;
+/** A peer that may lose its trust before it sends CONNECT. */
+interface LocalPeer extends Peer {
+  isLoopback: boolean;
 }
 
-function peerOf(address: Deno.Addr): Peer {
+function withoutFrames(socket: Deno.TcpConn): ByteSocket {
+  return socket;
+}
+
+/** From the first byte on, the request included, a WebSocket is a connection like any other. */
+function withWebSocketFrames(path: string): (socket: Deno.TcpConn, peer: LocalPeer) => ByteSocket {
+  return (socket, peer) =>
+    new WebSocketByteSocket(socket, path, () => {
+      peer.isLoopback = false;
+    });
+}
+
+function peerOf(address: Deno.Addr): LocalPeer {
   if (address.transport !== "tcp" && address.transport !== "udp") return { remoteAddress: "local", isLoopback: true };
   const { hostname } = address;
   const plain = hostname.startsWith("::ffff:") ? hostname.slice("::ffff:".length) : hostname;
@@ -237,8 +224,5 @@ function peerOf(address: Deno.Addr): Peer {
 const REFUSALS_MAX = 256;
 const BACKLOG = 4_096;
 const ACCEPT_RETRY_MS = 100;
-/** Time the last packets of WebSocket clients get before the runtime closes their sockets. */
-const GOODBYE_MS = 500;
-const HTTP_SHUTDOWN_MS = 1_500;
 /** Time the sockets that were cut get to say so. */
 const CUT_MS = 500;

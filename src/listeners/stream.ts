@@ -1,5 +1,5 @@
 /**
- * MQTT over a byte stream: the read loop and the writes of one TCP connection.
+ * MQTT over a byte stream: the read loop and the writes of one TCP or WebSocket connection.
  *
  * One plain async loop per connection, no Effect, no allocation per packet. The read buffer starts small, grows while
  * reads fill it, and shrinks when they no longer do, so an idle connection holds only its first few KiB.
@@ -8,9 +8,25 @@ import type { Counters } from "../metrics/counters.ts";
 import type { Connection, Transport } from "./connection.ts";
 import type { ReadBufferPool } from "./read_buffers.ts";
 
+/** A socket as the transport needs it; every `Deno.Conn` is one. It fails with the runtime's own error classes. */
+export interface ByteSocket {
+  /** Reads to the front of `buffer`; null at the end. */
+  read(buffer: Uint8Array): Promise<number | null>;
+  /** Writes a part of `bytes` at least. */
+  write(bytes: Uint8Array): Promise<number>;
+  /** Says that nothing follows; the peer may go on. */
+  closeWrite?(): Promise<void>;
+  /** Ends what is above the socket in good form. Called when both sides are done, before `close`, which may cut it. */
+  farewell?(): Promise<void>;
+  /** Ends the socket at once. */
+  close(): void;
+  /** True when the last read would have got more from a larger buffer although it did not fill this one. */
+  readonly wasFilled?: boolean;
+}
+
 /** See the head of this file. `attach` must be called before `serve`. */
 export class StreamTransport implements Transport {
-  readonly #socket: Deno.Conn;
+  readonly #socket: ByteSocket;
   readonly #counters: Counters;
   readonly #clock: () => number;
   readonly #pool: ReadBufferPool;
@@ -26,7 +42,7 @@ export class StreamTransport implements Transport {
   #storageWritten = 0;
 
   /** @param pool Where the read buffer of an idle connection comes from. */
-  constructor(socket: Deno.Conn, counters: Counters, clock: () => number, pool: ReadBufferPool) {
+  constructor(socket: ByteSocket, counters: Counters, clock: () => number, pool: ReadBufferPool) {
     this.#socket = socket;
     this.#counters = counters;
     this.#clock = clock;
@@ -53,13 +69,14 @@ export class StreamTransport implements Transport {
         if (count === null) break;
         this.#counters.bytesIn += count;
         this.#end += count;
-        const isFull = this.#end === this.#buffer.length;
+        const isFull = this.#end === this.#buffer.length || this.#socket.wasFilled === true;
         this.#present(this.#clock());
         this.#fitBuffer(count, isFull);
       }
       this.#hasEnded = true;
       connection.receiveEnded(this.#clock());
       while (!this.#isFinished) await this.#pause();
+      if (this.#socket.farewell !== undefined) await this.#socket.farewell();
     } catch (error) {
       // A socket that broke or was cut by `abort` ends the connection, which `closed` tells.
       if (!isSocketError(error)) throw error;
@@ -85,7 +102,7 @@ export class StreamTransport implements Transport {
     this.#isFinished = true;
     if (this.#hasEnded) this.#wake?.();
     // The peer may still be sending: a close now could make its system throw away what was just written to it.
-    else if ("closeWrite" in this.#socket) (this.#socket as Deno.TcpConn).closeWrite().catch(this.#abort);
+    else if (this.#socket.closeWrite !== undefined) this.#socket.closeWrite().catch(this.#abort);
     else this.abort();
   }
 

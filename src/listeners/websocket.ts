@@ -1,198 +1,198 @@
 /**
- * MQTT over WebSocket: binary messages in both directions, packets split and joined as the peer likes.
- * [MQTT 5.0, 6; MQTT-6.0.0-1 to -4]
+ * A TCP socket seen through WebSocket: whoever reads and writes it sees the MQTT bytes alone. [MQTT 5.0, 6]
  *
- * The runtime offers no back-pressure for received messages, so what arrives while the connection is paused is kept,
- * up to a bound. For sending, `bufferedAmount` stands for "not yet written"; it is looked at by a timer, because no
- * event tells when it falls.
- */
-import type { TimerWheel } from "../broker/timer_wheel.ts";
-import { TICK_MS, Timer } from "../broker/timer_wheel.ts";
-import type { Counters } from "../metrics/counters.ts";
-import type { SessionLimits } from "../session/session_limits.ts";
-import type { Connection, Transport } from "./connection.ts";
-
-/** Subprotocols a client may offer; `mqttv3.1` is what MQTT 3.1 clients send. */
-const SUBPROTOCOLS = ["mqtt", "mqttv3.1"] as const;
-
-/** What a WebSocket upgrade request is answered with. */
-export type Handshake =
-  | { readonly kind: "accept"; readonly subprotocol: string }
-  | { readonly kind: "refuse"; readonly response: Response };
-
-/**
- * Decides about an HTTP request at the WebSocket listener.
+ *   HEAD ──101──▶ FRAMES ──Close, fault──▶ ENDED: `farewell` says Close
+ *     └───────────refused────────────────▶ ENDED: `farewell` says why, in HTTP
  *
- * @param path The configured path; `/` is always accepted too.
+ * It stands between a socket and `StreamTransport`, so buffers, pauses, time limits and the hard end are those of TCP.
+ * It holds no received bytes but the request head, which is bounded. One frame is written at a time; a Pong goes
+ * between two of them, and only the newest one waits, so a peer that pings and does not read costs nothing.
  */
-export function negotiate(request: Request, path: string): Handshake {
-  const { pathname } = new URL(request.url);
-  if (pathname !== path && pathname !== "/") return refuse(404, "not found\n");
-  if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") {
-    const refusal = refuse(426, "MQTT over WebSocket only\n");
-    refusal.response.headers.set("upgrade", "websocket");
-    return refusal;
-  }
-  // The runtime would throw for these two. [RFC 6455, 4.2.1]
-  if (!NONCE.test(request.headers.get("sec-websocket-key") ?? "")) return refuse(400, "Sec-WebSocket-Key required\n");
-  if (request.headers.get("sec-websocket-version") !== "13") {
-    const refusal = refuse(426, "WebSocket version 13 only\n");
-    refusal.response.headers.set("sec-websocket-version", "13");
-    return refusal;
-  }
-  const offered = (request.headers.get("sec-websocket-protocol") ?? "").split(",").map((name) => name.trim());
-  const subprotocol = SUBPROTOCOLS.find((name) => offered.includes(name));
-  // [MQTT-6.0.0-3]
-  return subprotocol === undefined ? refuse(400, "subprotocol mqtt required\n") : { kind: "accept", subprotocol };
-}
+import { recycle, WriteBuffer } from "../protocol/write_buffer.ts";
+import type { ByteSocket } from "./stream.ts";
+import { CloseCode, encodeClose, FrameReader, writeBinaryHeader } from "./websocket_frames.ts";
+import {
+  answerHandshake,
+  endOfHead,
+  type HandshakeAnswer,
+  HEAD_BYTES_MAX,
+  refuseLongHead,
+} from "./websocket_handshake.ts";
 
-/**
- * True when a connection from this host may be trusted like any other local one: it comes from a program, which sends
- * no Origin, or from a page of this host. A page of another site runs in a browser here too, but is a stranger.
- */
-export function isLocalOrigin(request: Request): boolean {
-  const origin = request.headers.get("origin");
-  if (origin === null) return true;
-  const url = URL.parse(origin);
-  return url !== null && LOCAL_HOST.test(url.hostname);
-}
+/** What a WebSocket needs of the socket below it; a `Deno.TcpConn` has it. */
+export type HalfCloseSocket = Required<Pick<ByteSocket, "read" | "write" | "close" | "closeWrite">>;
 
-/** Sixteen bytes in base64. */
-const NONCE = /^[A-Za-z0-9+/]{22}==$/;
-const LOCAL_HOST = /^(?:(?:.+\.)?localhost|127(?:\.\d{1,3}){3}|\[::1\])$/;
+/** See the head of this file. One reader and one writer at a time, as for any socket. */
+export class WebSocketByteSocket implements ByteSocket {
+  wasFilled = false;
+  readonly #socket: HalfCloseSocket;
+  readonly #path: string;
+  readonly #onStranger: () => void;
+  readonly #frames = new FrameReader();
+  /** The request head so far; undefined once it was answered. */
+  #head: Uint8Array | undefined = NOTHING;
+  #headLength = 0;
+  #isUpgraded = false;
+  #refusal: Uint8Array | undefined = undefined;
+  #hasPeerEnded = false;
+  /** Bytes that the binary frame under way still promises. */
+  #frameLeft = 0;
+  /** The Pong under way. */
+  #ponging: Promise<void> | undefined = undefined;
+  /** The last words under way, or said. */
+  #closing: Promise<void> | undefined = undefined;
 
-function refuse(status: number, body: string): Handshake & { readonly kind: "refuse" } {
-  return { kind: "refuse", response: new Response(body, { status }) };
-}
-
-/** Carries one connection over one WebSocket. `attach` must be called in the turn of the upgrade. */
-export class WebSocketTransport implements Transport {
-  /** Resolves when the socket is closed. */
-  readonly done: Promise<void>;
-  readonly #socket: WebSocket;
-  readonly #counters: Counters;
-  readonly #clock: () => number;
-  readonly #limits: SessionLimits;
-  readonly #wheel: TimerWheel;
-  readonly #drainTimer: Timer;
-  #connection!: Connection;
-  /** What the connection left of earlier messages stands in `0..#leftLength`. */
-  #left: Uint8Array = NOTHING;
-  #leftLength = 0;
-  #isPresenting = false;
-  #unwritten: Uint8Array = NOTHING;
-
-  constructor(socket: WebSocket, counters: Counters, clock: () => number, limits: SessionLimits, wheel: TimerWheel) {
+  /**
+   * @param path The configured path of the handshake.
+   * @param onStranger Called before the upgrade when it is a page of another site that connects.
+   */
+  constructor(socket: HalfCloseSocket, path: string, onStranger: () => void) {
     this.#socket = socket;
-    this.#counters = counters;
-    this.#clock = clock;
-    this.#limits = limits;
-    this.#wheel = wheel;
-    this.#drainTimer = new Timer({ timedOut: () => this.#checkDrained() });
-    socket.binaryType = "arraybuffer";
-    socket.onmessage = (event) => this.#receive(event.data);
-    this.done = new Promise((resolve) => {
-      // A broken socket fires `error` and then `close`; only the end matters here.
-      socket.onclose = () => {
-        this.#wheel.cancel(this.#drainTimer);
-        this.#connection.closed();
-        resolve();
-      };
+    this.#path = path;
+    this.#onStranger = onStranger;
+  }
+
+  /** Reads MQTT bytes to the front of `buffer`; null when the WebSocket ended, in whatever way. */
+  async read(buffer: Uint8Array): Promise<number | null> {
+    while (this.#refusal === undefined && this.#frames.closeCode === 0) {
+      let count = await this.#socket.read(buffer);
+      if (count === null) {
+        this.#hasPeerEnded = true;
+        break;
+      }
+      this.wasFilled = count === buffer.length;
+      if (this.#head !== undefined) count = await this.#readHead(buffer, count);
+      const mqttCount = this.#frames.read(buffer, count);
+      if (this.#frameLeft === 0 && this.#ponging === undefined) this.#sendPong();
+      if (mqttCount > 0) return mqttCount;
+    }
+    return null;
+  }
+
+  /** Writes a part of `bytes` at least. What is left must be written next. */
+  async write(bytes: Uint8Array): Promise<number> {
+    while (this.#ponging !== undefined) await this.#ponging;
+    const written = this.#frameLeft === 0 ? await this.#beginFrame(bytes) : await this.#socket.write(bytes);
+    this.#frameLeft -= written;
+    if (this.#frameLeft === 0) this.#sendPong();
+    return written;
+  }
+
+  /** Says Close, or why there was no upgrade, and that nothing follows. */
+  closeWrite(): Promise<void> {
+    return this.#closing ??= this.#sayLast();
+  }
+
+  /** Tells the peer why its WebSocket ended, and lets it have the time to read that. */
+  async farewell(): Promise<void> {
+    await this.closeWrite();
+    // With bytes of the peer unread, its system could throw away what was just written to it.
+    const discarded = new Uint8Array(DISCARDED_BYTES);
+    while (!this.#hasPeerEnded && !this.#frames.hasPeerClosed) {
+      this.#hasPeerEnded = await this.#socket.read(discarded) === null;
+    }
+  }
+
+  close(): void {
+    this.#socket.close();
+  }
+
+  /**
+   * Takes the request head from `buffer[0..count]` and answers it when it is whole.
+   *
+   * @returns Count of bytes after the head; they are moved to the front.
+   */
+  async #readHead(buffer: Uint8Array, count: number): Promise<number> {
+    const before = this.#headLength;
+    const taken = Math.min(count, HEAD_BYTES_MAX - before);
+    const head = this.#growHead(before + taken);
+    head.set(buffer.subarray(0, taken), before);
+    this.#headLength += taken;
+    const end = endOfHead(head, before - 3, this.#headLength);
+    if (end === -1) {
+      if (this.#headLength === HEAD_BYTES_MAX) this.#refuse(refuseLongHead());
+      return 0;
+    }
+    const answer = answerHandshake(head.subarray(0, end), this.#path);
+    this.#head = undefined;
+    if (answer.accepted === undefined) {
+      this.#refuse(answer);
+      return 0;
+    }
+    if (!answer.accepted.isLocalOrigin) this.#onStranger();
+    await this.#writeAll(answer.response);
+    this.#isUpgraded = true;
+    const headCount = end - before;
+    buffer.copyWithin(0, headCount, count);
+    return count - headCount;
+  }
+
+  #growHead(needed: number): Uint8Array {
+    const head = this.#head!;
+    if (needed <= head.length) return head;
+    const grown = new Uint8Array(Math.min(HEAD_BYTES_MAX, Math.max(needed, head.length * 2)));
+    grown.set(head.subarray(0, this.#headLength));
+    this.#head = grown;
+    return grown;
+  }
+
+  #refuse(answer: HandshakeAnswer): void {
+    this.#head = undefined;
+    this.#refusal = answer.response;
+  }
+
+  /**
+   * Writes the header and the first bytes with one call; bytes that do not fit in are not copied.
+   *
+   * @returns Count of payload bytes written, at least one.
+   */
+  async #beginFrame(bytes: Uint8Array): Promise<number> {
+    this.#frameLeft = bytes.length;
+    const joinedLength = Math.min(bytes.length, JOINED_BYTES_MAX);
+    JOINED.reserve(HEADER_BYTES_MAX + joinedLength);
+    const headerLength = JOINED.length = writeBinaryHeader(JOINED.bytes, bytes.length);
+    JOINED.append(joinedLength === bytes.length ? bytes : bytes.subarray(0, joinedLength));
+    const storage = JOINED.take();
+    const length = headerLength + joinedLength;
+    let written = 0;
+    while (written <= headerLength) written += await this.#socket.write(storage.subarray(written, length));
+    recycle(storage);
+    return written - headerLength;
+  }
+
+  /** Answers the newest Ping, if there is one. Called between frames only. */
+  #sendPong(): void {
+    const pong = this.#closing === undefined ? this.#frames.takePong() : undefined;
+    if (pong === undefined) return;
+    this.#ponging = this.#writeAll(pong).then(() => {
+      this.#ponging = undefined;
+      this.#sendPong();
+    }, () => {
+      // The socket is at its end; reader and writer learn it by themselves.
+      this.#ponging = undefined;
     });
   }
 
-  /** Sets the connection that gets the bytes. */
-  attach(connection: Connection): void {
-    this.#connection = connection;
-  }
-
-  write(storage: Uint8Array, length: number): void {
-    if (this.#socket.readyState !== WebSocket.OPEN) {
-      // The handshake is still being answered, or the end is near: `onopen` or `onclose` goes on.
-      this.#socket.onopen = () => this.write(storage, length);
-      return;
+  async #sayLast(): Promise<void> {
+    while (this.#ponging !== undefined) await this.#ponging;
+    if (this.#refusal !== undefined) await this.#writeAll(this.#refusal);
+    else if (this.#isUpgraded) {
+      const { closeCode } = this.#frames;
+      await this.#writeAll(encodeClose(closeCode === 0 ? CloseCode.NORMAL : closeCode));
     }
-    // The runtime sends later, and the storage will be used again: it gets a copy.
-    this.#socket.send(storage.slice(0, length));
-    this.#unwritten = storage;
-    if (this.#socket.bufferedAmount <= BUFFERED_BYTES_MAX) queueMicrotask(() => this.#finishWrite());
-    else this.#wheel.schedule(this.#drainTimer, this.#clock() + TICK_MS);
+    await this.#socket.closeWrite();
   }
 
-  resume(): void {
-    // Called from within `receive` it has nothing to do: the connection goes on by itself.
-    if (this.#leftLength > 0 && !this.#isPresenting) this.#present(this.#left, this.#leftLength);
-  }
-
-  finish(): void {
-    this.#socket.close(NORMAL_CLOSURE);
-  }
-
-  abort(): void {
-    this.#socket.close(NORMAL_CLOSURE);
-  }
-
-  #receive(data: unknown): void {
-    if (!(data instanceof ArrayBuffer)) {
-      // [MQTT-6.0.0-1] Binary frames only.
-      this.#connection.receiveEnded(this.#clock());
-      this.#socket.close(UNSUPPORTED_DATA);
-      return;
-    }
-    this.#counters.bytesIn += data.byteLength;
-    const bytes = new Uint8Array(data);
-    if (this.#leftLength === 0) {
-      this.#present(bytes, bytes.length);
-      return;
-    }
-    this.#keep(bytes);
-    this.#present(this.#left, this.#leftLength);
-  }
-
-  /** Hands `bytes[0..length]` to the connection and keeps what it leaves. */
-  #present(bytes: Uint8Array, length: number): void {
-    this.#isPresenting = true;
-    const used = this.#connection.receive(bytes, 0, length, this.#clock());
-    this.#isPresenting = false;
-    if (bytes === this.#left) {
-      this.#left.copyWithin(0, used, length);
-      this.#leftLength = length - used;
-      if (this.#leftLength === 0 && this.#left.length > LEFT_BYTES_KEPT_MAX) this.#left = NOTHING;
-    } else if (used < length) this.#keep(bytes.subarray(used, length));
-    if (this.#leftLength > this.#limits.packetBytesMax + PAUSED_BYTES_MAX) this.abort();
-  }
-
-  /** Appends to what is left; the storage doubles, so many small messages cost no more than few large ones. */
-  #keep(bytes: Uint8Array): void {
-    const needed = this.#leftLength + bytes.length;
-    if (needed > this.#left.length) {
-      const grown = new Uint8Array(Math.max(needed, this.#left.length * 2));
-      grown.set(this.#left.subarray(0, this.#leftLength));
-      this.#left = grown;
-    }
-    this.#left.set(bytes, this.#leftLength);
-    this.#leftLength = needed;
-  }
-
-  #checkDrained(): void {
-    if (this.#socket.bufferedAmount <= BUFFERED_BYTES_MAX) this.#finishWrite();
-    else this.#wheel.schedule(this.#drainTimer, this.#clock() + TICK_MS);
-  }
-
-  #finishWrite(): void {
-    const storage = this.#unwritten;
-    this.#unwritten = NOTHING;
-    this.#connection.wrote(this.#connection.writingBytes);
-    this.#connection.written(storage);
+  async #writeAll(bytes: Uint8Array): Promise<void> {
+    let written = 0;
+    while (written < bytes.length) written += await this.#socket.write(bytes.subarray(written));
   }
 }
 
 const NOTHING = new Uint8Array(0);
-/** An empty buffer above this size is given up. */
-const LEFT_BYTES_KEPT_MAX = 65_536;
-/** Bytes the runtime may hold for the network before a write counts as unfinished. */
-const BUFFERED_BYTES_MAX = 262_144;
-/** Bytes beyond one packet that may arrive while the answer to CONNECT is pending. */
-const PAUSED_BYTES_MAX = 65_536;
-const NORMAL_CLOSURE = 1000;
-const UNSUPPORTED_DATA = 1003;
+const HEADER_BYTES_MAX = 10;
+/** Where header and payload meet; used and left within one call, so one serves all sockets. */
+const JOINED = new WriteBuffer(0);
+/** Copying this much costs less than another system call. With the header it is a size that is pooled. */
+const JOINED_BYTES_MAX = 65_536 - HEADER_BYTES_MAX;
+const DISCARDED_BYTES = 4_096;

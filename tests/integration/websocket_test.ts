@@ -87,6 +87,8 @@ Deno.test("websocket: a text frame ends the connection [MQTT-6.0.0-1]", async ()
   const rest = await client.drain();
   const isAnswered = rest.some((frame) => frame.opcode === Opcode.BINARY && frame.payload[0] === 0xd0);
   assert.equal(isAnswered, false, "the text frame was taken as MQTT");
+  const close = rest.at(-1);
+  assert.deepEqual([close?.opcode, ...close?.payload ?? []], [Opcode.CLOSE, 1003 >> 8, 1003 & 255]);
 });
 
 Deno.test("websocket: a ping is answered by a pong with its payload", async () => {
