@@ -136,7 +136,7 @@ function benchAcknowledged(name: string, qos: 1 | 2): void {
   const session = new Session("subscriber", context);
   session.attach(sink, V3_TRAITS);
   const message = messageOf(64, qos);
-  const position = context.store.append(message, "");
+  const position = context.store.append(message, 0, 0, 0);
   const answer = new WriteBuffer(64);
   const respond = (header: number, packetId: number) => {
     answer.length = 0;
@@ -163,7 +163,7 @@ benchAcknowledged("QoS 2, 64 B, with PUBREC and PUBCOMP", 2);
 {
   const context = newContext();
   const message = messageOf(64, 1);
-  const position = context.store.append(message, "");
+  const position = context.store.append(message, 0, 0, 0);
   Deno.bench({ name: `open a Session, queue ×${PACKETS} while away, end it`, group: "queue" }, () => {
     const session = new Session("absent", context);
     for (let count = 0; count < PACKETS; count++) session.deliverStored(message, position, 1, false, null);

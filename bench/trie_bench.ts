@@ -16,6 +16,7 @@ const ENCODER = new TextEncoder();
 interface Client {
   readonly clientId: string;
   readonly isOnline: boolean;
+  readonly isRecorded: boolean;
 }
 
 /** Topic Names as they lie in a read buffer. */
@@ -51,7 +52,7 @@ function subscriptionOf(subscriber: Client, filter: string, group = ""): Subscri
 }
 
 function clientOf(index: number): Client {
-  return { clientId: `client-${index}`, isOnline: true };
+  return { clientId: `client-${index}`, isOnline: true, isRecorded: false };
 }
 
 function trieOf(filters: readonly string[]): SubscriptionTrie<Client> {

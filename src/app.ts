@@ -29,6 +29,7 @@ import { taskFamilies } from "./metrics/broker_families.ts";
 import { Metrics } from "./metrics/metrics.ts";
 import { Readiness } from "./metrics/readiness.ts";
 import { warnOfOpenDoor } from "./open_door.ts";
+import { layerDurable } from "./storage/durable_layer.ts";
 import { MessageStore } from "./storage/message_store.ts";
 
 /** The broker could not start or could not go on. The log says why. */
@@ -73,7 +74,10 @@ export function runBroker(
     Layer.provideMerge(warnOfOpenDoor),
     Layer.provideMerge(Listeners.layer),
     Layer.provideMerge(Broker.layer),
-    Layer.provideMerge(Layer.mergeAll(MessageStore.layerMemory, identity, admin)),
+    Layer.provideMerge(
+      Layer.mergeAll(config.storage.mode === "disk" ? layerDurable : MessageStore.layerMemory, identity),
+    ),
+    Layer.provideMerge(admin),
     Layer.provideMerge(countTasks),
     Layer.provideMerge(Layer.mergeAll(Metrics.layer, Readiness.layer)),
     Layer.provideMerge(foundation),

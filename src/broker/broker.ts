@@ -19,7 +19,7 @@ import { Metrics } from "../metrics/metrics.ts";
 import { topicFamilies } from "../metrics/broker_families.ts";
 import type { SessionLimits } from "../session/session_limits.ts";
 import { MessageStore } from "../storage/message_store.ts";
-import type { Topic } from "../topics/topic.ts";
+import { type Topic, TopicCache } from "../topics/topic.ts";
 import { BrokerCore } from "./broker_core.ts";
 import { publishSysTopics } from "./sys_topics.ts";
 import { TICK_MS } from "./timer_wheel.ts";
@@ -35,6 +35,12 @@ export class Broker extends Context.Service<Broker, {
       const configStore = yield* ConfigStore;
       const metrics = yield* Metrics;
       const limits = limitsOf(configStore.current());
+      const topics = new TopicCache();
+      const applyTopicLimits = (config: Config) => {
+        topics.maxTopicLength = config.mqtt.maxTopicBytes;
+        topics.maxTopicLevels = config.mqtt.maxTopicLevels;
+      };
+      applyTopicLimits(configStore.current());
       const core = new BrokerCore({
         store: yield* MessageStore,
         counters: metrics.counters,
@@ -42,16 +48,12 @@ export class Broker extends Context.Service<Broker, {
         authenticator: yield* Authenticator,
         authorizer: yield* Authorizer,
         log: yield* Log,
+        topics,
         connectionsMax: () => configStore.current().mqtt.maxConnections,
         clock: monotonicMs,
         defer: queueMicrotask,
         newClientId: () => `promptmq-${crypto.randomUUID()}`,
       });
-      const applyTopicLimits = (config: Config) => {
-        core.topics.maxTopicLength = config.mqtt.maxTopicBytes;
-        core.topics.maxTopicLevels = config.mqtt.maxTopicLevels;
-      };
-      applyTopicLimits(configStore.current());
       yield* configStore.subscribe((config) => {
         Object.assign(limits, limitsOf(config));
         applyTopicLimits(config);

@@ -17,13 +17,17 @@ import type { Session } from "../session/session.ts";
 import type { SessionContext } from "../session/session_context.ts";
 import type { SessionHost } from "../session/session_host.ts";
 import type { SessionLimits } from "../session/session_limits.ts";
-import type { MessageStore } from "../storage/message_store.ts";
+import type { OwedMessage } from "../storage/durable_state.ts";
+import type { MessageStore, OwedWalk, Position } from "../storage/message_store.ts";
 import { SubscriptionTrie } from "../topics/subscription_trie.ts";
-import { type Topic, TopicCache } from "../topics/topic.ts";
+import type { Topic, TopicCache } from "../topics/topic.ts";
 import { Authentication } from "./authentication.ts";
+import { walkOwed } from "./owed_walk.ts";
+import { restore } from "./restore.ts";
 import { RetainedMessages } from "./retained_messages.ts";
 import { Router } from "./router.ts";
 import { SessionManager } from "./session_manager.ts";
+import { SessionRecords } from "./session_records.ts";
 import { SharedDelivery } from "./shared_delivery.ts";
 import { Subscriptions } from "./subscriptions.ts";
 import { TimerWheel } from "./timer_wheel.ts";
@@ -38,6 +42,8 @@ export interface BrokerSurroundings {
   readonly authenticator: Authenticator["Service"];
   readonly authorizer: Authorizer["Service"];
   readonly log: LogWriter;
+  /** Its limits are the caller's to set, before and later. */
+  readonly topics: TopicCache;
   /** Most connections at once; read with every CONNECT. */
   readonly connectionsMax: () => number;
   /** Milliseconds since the epoch, never going back; may have fractions. */
@@ -49,13 +55,15 @@ export interface BrokerSurroundings {
 }
 
 /** See the head of this file. */
-export class BrokerCore implements SessionHost {
+export class BrokerCore implements SessionHost, OwedWalk {
   readonly turn: Turn;
   readonly wheel: TimerWheel;
-  readonly topics = new TopicCache();
+  readonly topics: TopicCache;
   readonly trie = new SubscriptionTrie<Session>();
   readonly router: Router;
   readonly sessions: SessionManager;
+  readonly retained: RetainedMessages;
+  readonly wills: Wills;
   readonly handler: PacketHandler;
   readonly authentication: Authentication;
   readonly counters: Counters;
@@ -66,13 +74,15 @@ export class BrokerCore implements SessionHost {
   readonly #store: MessageStore["Service"];
   readonly #authorizer: Authorizer["Service"];
 
+  /** Takes up what the store recovered, before anybody connects. */
   constructor(surroundings: BrokerSurroundings) {
-    const { store, counters, limits, authorizer, clock } = surroundings;
+    const { store, counters, limits, authorizer, clock, topics } = surroundings;
     const context: SessionContext = { store, counters, limits, encoder: new PublishEncoder() };
     this.counters = counters;
     this.limits = limits;
     this.log = surroundings.log;
     this.clock = clock;
+    this.topics = topics;
     this.#store = store;
     this.#authorizer = authorizer;
     this.turn = new Turn(surroundings.defer, () => this.#commit(), (turn) => this.#turnEnded(turn), clock);
@@ -81,14 +91,19 @@ export class BrokerCore implements SessionHost {
     const shared = new SharedDelivery(context, this.trie);
     this.router = new Router(context, this.trie, retained, shared, this.turn);
     this.authentication = new Authentication(surroundings.authenticator);
-    this.#subscriptions = new Subscriptions(context, this.trie, retained, this.router, shared, authorizer, this.topics);
+    const subscriptions = new Subscriptions(context, this.trie, retained, this.router, shared, authorizer, topics);
+    this.#subscriptions = subscriptions;
+    const wills = new Wills(this.router, topics, this.wheel, context);
+    this.retained = retained;
+    this.wills = wills;
     this.sessions = new SessionManager({
       context,
-      topics: this.topics,
+      topics,
       router: this.router,
+      records: new SessionRecords(store, this.router),
       shared,
-      subscriptions: this.#subscriptions,
-      wills: new Wills(this.router, this.topics, this.wheel, limits),
+      subscriptions,
+      wills,
       wheel: this.wheel,
       authentication: this.authentication,
       authorizer,
@@ -96,7 +111,12 @@ export class BrokerCore implements SessionHost {
       connectionsMax: surroundings.connectionsMax,
       newClientId: surroundings.newClientId,
     });
-    this.handler = new PacketHandler(context, this.topics, this);
+    this.handler = new PacketHandler(context, topics, this);
+    store.setOwedWalk(this);
+    const { trie, sessions } = this;
+    const { recovered } = store;
+    if (recovered === undefined) return;
+    restore(recovered, { context, trie, sessions, subscriptions, retained, shared, wills }, clock());
   }
 
   publish(publisher: Session, message: Message, topic: Topic, packetId: number, nowMs: number): void {
@@ -108,7 +128,7 @@ export class BrokerCore implements SessionHost {
   }
 
   release(publisher: Session, packetId: number): void {
-    const position = this.#store.appendRelease(publisher.clientId, packetId);
+    const position = publisher.isRecorded ? this.#store.appendRelease(publisher.recordNumber, packetId) : 0;
     this.router.acknowledgeWhenCommitted(position, publisher, AckHeader.PUBCOMP, packetId);
   }
 
@@ -132,9 +152,19 @@ export class BrokerCore implements SessionHost {
     return this.authentication.reauthenticate(session, packet);
   }
 
+  walkOwed(first: Position, end: Position, visit: (session: number, owed: OwedMessage) => void): Iterable<void> {
+    return walkOwed([...this.sessions.sessions.values()], this.trie, first, end, visit);
+  }
+
+  /** Until nothing new was appended: deliveries are on record before their packets leave. */
   #commit(): void {
-    this.#store.commit();
-    this.router.settleCommitted();
+    const store = this.#store;
+    let written: Position;
+    do {
+      written = store.lastPosition;
+      store.commit();
+      this.router.settleCommitted();
+    } while (store.lastPosition !== written);
   }
 
   #turnEnded(turn: Turn): void {

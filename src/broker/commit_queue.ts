@@ -22,7 +22,10 @@ export const Waiting = {
 
 /** One waiting entry; reused after `shift` hands it out and the next `push` comes. */
 export class WaitingEntry {
+  /** What must be committed first. */
   position = 0;
+  /** Where the message of a PUBLISH is stored: it may be a position that is never committed itself. */
+  stored = 0;
   kind: number = Waiting.RUN;
   publisher: Session | null = null;
   /** The publisher's connection at the time; the acknowledgement is for this one only. */

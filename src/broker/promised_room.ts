@@ -4,7 +4,8 @@
  * With `mqtt.queue-full: reject` a publisher is refused when a receiver's queue is full. The answer is given when the
  * message arrives, the queue is filled when it is committed, and many messages may arrive in between: without a promise
  * they would all be accepted for the same last place. Whether a message will be sent at once instead of being queued
- * is not known yet, so every one counts.
+ * is not known yet, so every one counts. Only a message that no queue could ever hold is let through when nothing else
+ * is on its way to the receiver and it can be sent at once: refusing it would mean never.
  */
 import type { Session } from "../session/session.ts";
 import type { SessionLimits } from "../session/session_limits.ts";
@@ -28,8 +29,7 @@ export class PromisedRoom {
   promise(matched: MatchResult<Session>, size: number): boolean {
     for (const { qos, subscriber } of matched.receivers) {
       if (qos === 0) continue;
-      const promised = this.#promised.get(subscriber);
-      if (this.#lacksRoom(subscriber, (promised?.messages ?? 0) + 1, (promised?.bytes ?? 0) + size)) return false;
+      if (this.#lacksRoom(subscriber, size)) return false;
     }
     for (const { qos, subscriber } of matched.receivers) {
       if (qos === 0) continue;
@@ -54,10 +54,13 @@ export class PromisedRoom {
     }
   }
 
-  #lacksRoom(session: Session, messages: number, bytes: number): boolean {
+  #lacksRoom(session: Session, size: number): boolean {
     const { queuedMax, queuedBytesMax } = this.#limits;
+    const promised = this.#promised.get(session);
+    const messages = promised === undefined ? 1 : promised.messages + 1;
+    const bytes = promised === undefined ? size : promised.bytes + size;
     if (queuedMax > 0 && session.queuedCount + messages > queuedMax) return true;
-    // A Session that never queued anything has no queue to ask.
-    return (queuedBytesMax > 0 && bytes > queuedBytesMax) || session.isQueueFullFor(bytes);
+    if (session.isQueueFullFor(bytes)) return true;
+    return promised !== undefined && queuedBytesMax > 0 && bytes > queuedBytesMax;
   }
 }

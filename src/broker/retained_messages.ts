@@ -5,7 +5,7 @@
  */
 import type { Counters } from "../metrics/counters.ts";
 import { Message } from "../protocol/message.ts";
-import type { MessageStore } from "../storage/message_store.ts";
+import type { MessageStore, Position } from "../storage/message_store.ts";
 import { RetainedIndex } from "../topics/retained_index.ts";
 
 /** See the head of this file. */
@@ -25,6 +25,15 @@ export class RetainedMessages {
     return this.#index.hasRoomFor(topicName);
   }
 
+  /** Takes up a Retained Message from before the start, unless it has expired. */
+  restore(topicName: string, position: Position, nowMs: number): void {
+    this.#store.retain(position);
+    this.#store.read(position, this.#message);
+    if (this.#message.isExpired(nowMs)) this.#store.release(position);
+    else this.#index.set(topicName, position);
+    this.#counters.retainedMessages = this.#index.size;
+  }
+
   /** Sets the Retained Message of a topic, or removes it when the payload is empty. [MQTT-3.3.1-5, -6, -7] */
   apply(topicName: string, position: number, payloadSize: number): void {
     let replaced: number | undefined;
@@ -40,7 +49,7 @@ export class RetainedMessages {
   /**
    * Visits the Retained Messages that match a Topic Filter and have not expired.
    *
-   * @param visit Gets a view that is valid during the call. It must not append to the store.
+   * @param visit Gets a view that is valid during the call. It must not read from the store.
    */
   match(filter: string, nowMs: number, visit: (message: Message, position: number) => void): void {
     const expired: string[] = [];

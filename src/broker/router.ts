@@ -23,6 +23,7 @@ import type { Topic } from "../topics/topic.ts";
 import { CommitQueue, Waiting, type WaitingEntry } from "./commit_queue.ts";
 import { PromisedRoom } from "./promised_room.ts";
 import type { RetainedMessages } from "./retained_messages.ts";
+import { routeOf } from "./route_record.ts";
 import type { SharedDelivery } from "./shared_delivery.ts";
 import type { Turn } from "./turn.ts";
 
@@ -84,16 +85,15 @@ export class Router {
       return;
     }
     const hasRoom = !message.retain || message.payloadSize === 0 || this.#retained.hasRoomFor(topic.name);
-    const position = hasRoom
-      ? this.#context.store.append(message, publisher === null ? "" : publisher.clientId)
-      : STORE_FULL;
-    if (position === STORE_FULL) {
+    const stored = hasRoom ? this.#append(publisher, message, matched, packetId) : STORE_FULL;
+    if (stored === STORE_FULL) {
       if (promisedBytes > 0) this.#promised.fulfil(matched, promisedBytes);
       this.#refuse(publisher, header, packetId, "store_full");
       return;
     }
     if (message.qos === 0) this.#qos0Waiting.set(topic.name, (this.#qos0Waiting.get(topic.name) ?? 0) + 1);
-    const entry = this.#push(Waiting.PUBLISH, position, publisher);
+    const entry = this.#push(Waiting.PUBLISH, this.#context.store.lastPosition, publisher);
+    entry.stored = stored;
     entry.header = publisher === null ? 0 : header;
     entry.packetId = packetId;
     // [MQTT-3.4.2-1] Told to v5 publishers only; a retained message was stored, so it was not for nothing.
@@ -106,10 +106,13 @@ export class Router {
 
   /** True while so much waits for its commit that publishers should not be read from. */
   get isCongested(): boolean {
-    return this.#waiting.count > WAITING_MAX;
+    return this.#waiting.count > WAITING_MAX || this.#context.store.isCongested;
   }
 
-  /** Resumes a reader that stopped because of `isCongested`, once half of what waits has been settled. */
+  /**
+   * Resumes a reader that stopped because of `isCongested`, once half of what waits has been settled and the store is not
+   * congested either.
+   */
   whenRelieved(reader: Reader): void {
     this.#heldBack.add(reader);
   }
@@ -130,9 +133,32 @@ export class Router {
     this.#turn.scheduleNow();
   }
 
+  /** Makes sure that what was appended is committed, also when nobody waits for it. */
+  commitSoon(): void {
+    this.#turn.scheduleNow();
+  }
+
   /** Settles what waits for nothing any more: acknowledgements that came without a record, behind none. */
   settleCommitted(): void {
     this.#settleUpTo(this.#context.store.committed);
+  }
+
+  #append(publisher: Session | null, message: Message, matched: MatchResult<Session>, packetId: number): Position {
+    const { store } = this.#context;
+    let route = 0;
+    if (message.qos > 0) {
+      route = matched.route;
+      if (route < 0 || (route > 0 && route < store.routesValidFrom)) route = this.#logRoute(matched);
+    }
+    const session = publisher === null ? 0 : publisher.recordNumber;
+    return store.append(message, session, session !== 0 && message.qos === 2 ? packetId : 0, route);
+  }
+
+  /** Finds out whether anybody whose Session is recorded is owed the topic's messages, and records who. */
+  #logRoute(matched: MatchResult<Session>): Position {
+    const { store } = this.#context;
+    const route = store.isDurable ? routeOf(matched) : undefined;
+    return matched.route = route === undefined ? 0 : store.appendRoute(route);
   }
 
   #acknowledgeAt(position: Position, publisher: Session, header: number, packetId: number, reasonCode: number): void {
@@ -175,14 +201,17 @@ export class Router {
   #settleUpTo(committed: Position): void {
     const waiting = this.#waiting;
     let entry = waiting.peek(committed);
-    if (entry === undefined) return;
-    // Not the turn's: the commit may have taken its time, and a message may have expired meanwhile.
-    const nowMs = this.#turn.clock();
-    for (; entry !== undefined; entry = waiting.peek(committed)) {
-      this.#settle(entry, nowMs);
-      waiting.drop();
+    if (entry !== undefined) {
+      // Not the turn's: the commit may have taken its time, and a message may have expired meanwhile.
+      const nowMs = this.#turn.clock();
+      for (; entry !== undefined; entry = waiting.peek(committed)) {
+        this.#settle(entry, nowMs);
+        waiting.drop();
+      }
     }
-    if (this.#heldBack.size > 0 && waiting.count <= WAITING_MAX / 2) this.#relieve();
+    if (this.#heldBack.size > 0 && waiting.count <= WAITING_MAX / 2 && !this.#context.store.isCongested) {
+      this.#relieve();
+    }
   }
 
   #relieve(): void {
@@ -201,7 +230,7 @@ export class Router {
         return;
       default: {
         const { store } = this.#context;
-        const { position } = entry;
+        const position = entry.stored;
         const message = this.#committed;
         const matched = entry.matched!;
         this.#writeAcknowledgement(entry);
@@ -243,7 +272,7 @@ export class Router {
         deliverTo(receiver, message, position);
       } else if (receiver.local !== undefined) deliverTo(receiver.local, message, position);
     }
-    for (let i = 0; i < groups.length; i++) this.#shared.deliver(groups[i]!, message, position);
+    for (let i = 0; i < groups.length; i++) this.#shared.deliver(groups[i]!, i + 1, message, position);
   }
 }
 
@@ -263,7 +292,7 @@ function deliverTo(receiver: Receiver<Session>, message: Message, position: Posi
 }
 
 function originOf(receiver: Receiver<Session>): DeliveryOrigin | null {
-  return receiver.identifiers.length === 0 ? null : { identifiers: receiver.identifiers, group: null };
+  return receiver.identifiers.length === 0 ? null : { identifiers: receiver.identifiers, group: null, ordinal: 0 };
 }
 
 /** Entries that may wait for a commit before publishers are not read from any more; about 30 MB. */

@@ -3,6 +3,7 @@
  *
  *   connect ──▶ rules ──▶ authentication ──▶ record ──▶ attach, CONNACK, what waited
  *   close   ──▶ detach ──▶ Will ──▶ Session ends now, later, or never
+ *   restart ──▶ restore ──▶ resume: Will ──▶ Session ends now, later, or never
  *
  * A Session is attached to its connection at the moment CONNACK is written, never before: nothing can reach a client
  * ahead of it, and of two connections with one Client Identifier the later one wins. [MQTT-3.1.4-3]
@@ -16,11 +17,12 @@ import { ReasonCode, reasonCodeName } from "../protocol/reason_codes.ts";
 import type { PacketSink } from "../session/packet_sink.ts";
 import { Session } from "../session/session.ts";
 import type { SessionContext } from "../session/session_context.ts";
-import type { Position } from "../storage/message_store.ts";
+import type { OpenChange } from "../storage/message_store.ts";
 import type { TopicCache } from "../topics/topic.ts";
 import type { Authentication } from "./authentication.ts";
 import { connackProperties, grantedKeepAlive, grantedSessionExpiry, validateConnect } from "./connect_rules.ts";
 import type { Router } from "./router.ts";
+import type { SessionRecords } from "./session_records.ts";
 import type { SharedDelivery } from "./shared_delivery.ts";
 import type { Subscriptions } from "./subscriptions.ts";
 import { Timer, type TimerWheel } from "./timer_wheel.ts";
@@ -47,6 +49,7 @@ export interface SessionParts {
   readonly context: SessionContext;
   readonly topics: TopicCache;
   readonly router: Router;
+  readonly records: SessionRecords;
   readonly shared: SharedDelivery;
   readonly subscriptions: Subscriptions;
   readonly wills: Wills;
@@ -67,8 +70,6 @@ export class SessionManager {
   readonly #expiries = new Map<Session, Timer>();
   /** CONNECT packets that wait for their record, by Session. */
   readonly #opening = new Map<Session, number>();
-  /** Sessions the store knows of: it must be told when they end, whatever their expiry is by then. */
-  readonly #recorded = new WeakSet<Session>();
   #isDraining = false;
 
   constructor(parts: SessionParts) {
@@ -106,7 +107,7 @@ export class SessionManager {
   /** A connection that served a Session ended, for whatever reason. */
   connectionLost(session: Session, sink: PacketSink, nowMs: number): void {
     if (session.sink !== sink) return;
-    const { context, wills, shared, wheel, authentication } = this.#parts;
+    const { context, records, wills, shared, authentication } = this.#parts;
     session.detach();
     authentication.forget(session);
     context.counters.sessionsOnline--;
@@ -114,13 +115,30 @@ export class SessionManager {
     if (this.#isDraining) wills.set(session, undefined);
     wills.connectionLost(session, nowMs);
     shared.memberOffline(session, nowMs);
-    if (!session.isDurable) {
-      this.#end(session, nowMs);
-    } else if (session.sessionExpiryInterval !== NEVER_EXPIRES) {
-      const timer = new Timer({ timedOut: (firedMs) => this.#end(session, firedMs) });
-      this.#expiries.set(session, timer);
-      wheel.schedule(timer, nowMs + session.sessionExpiryInterval * 1000);
-    }
+    if (session.isDurable) records.offline(session, nowMs);
+    this.#endLater(session, nowMs, nowMs);
+  }
+
+  /** Takes in a Session from before the start. It is offline; `resume` follows when all it had is restored. */
+  restore(opened: OpenChange): Session {
+    const session = this.#create(opened.clientId);
+    session.recordNumber = opened.session;
+    session.sessionExpiryInterval = opened.sessionExpiryInterval;
+    session.username = opened.username;
+    return session;
+  }
+
+  /**
+   * Goes on where the clock of a restored Session stands.
+   *
+   * @param offlineAtMs When its connection ended; `null` = it lived when the broker died, and so ends now.
+   */
+  resume(session: Session, offlineAtMs: number | null, nowMs: number): void {
+    const { records, wills } = this.#parts;
+    records.restored(session, offlineAtMs);
+    if (offlineAtMs === null && session.isDurable) records.offline(session, nowMs);
+    wills.connectionLost(session, nowMs);
+    this.#endLater(session, offlineAtMs ?? nowMs, nowMs);
   }
 
   /** DISCONNECT from the client. [MQTT 5.0, 3.14] */
@@ -128,7 +146,9 @@ export class SessionManager {
     if (sessionExpiryInterval !== undefined) {
       if (session.sessionExpiryInterval === 0 && sessionExpiryInterval !== 0) return EXPIRY_RAISED_FROM_0;
       const granted = grantedSessionExpiry(sessionExpiryInterval, this.#parts.context.limits);
-      if (granted !== session.sessionExpiryInterval && granted > 0) this.#record(session, granted);
+      if (granted !== session.sessionExpiryInterval && granted > 0) {
+        this.#parts.records.opened(session, granted, session.username);
+      }
       session.sessionExpiryInterval = granted;
     }
     // [MQTT-3.14.4-3] Only a normal goodbye takes the Will Message back.
@@ -170,17 +190,22 @@ export class SessionManager {
     authenticationData: Uint8Array | undefined,
     clock: () => number,
   ): void {
-    const { context, router } = this.#parts;
+    const { context, router, records, wills } = this.#parts;
     const nowMs = clock();
     const known = this.#sessions.get(clientId);
-    if (known !== undefined && known.sink !== null) this.#takeOver(known, known.sink, nowMs);
-    const present = packet.cleanStart ? undefined : this.#sessions.get(clientId);
-    if (packet.cleanStart && known !== undefined && !known.isEnded) this.#end(known, nowMs);
     const sessionExpiryInterval = grantedSessionExpiry(packet.sessionExpiryInterval, context.limits);
-    if (present === undefined && sessionExpiryInterval > 0 && !this.#mayKeepAnother()) {
+    const isKept = sessionExpiryInterval > 0;
+    const resumed = packet.cleanStart || !this.#canResume(known, isKept) ? undefined : known;
+    if (resumed === undefined && isKept && records.isFull) {
+      return this.#refuse(client, packet, ReasonCode.QUOTA_EXCEEDED, "the store has no room for another Session");
+    }
+    if (known !== undefined && known.sink !== null) this.#takeOver(known, known.sink, nowMs);
+    if (known !== undefined && resumed === undefined && !known.isEnded) this.#end(known, nowMs);
+    if (resumed === undefined && isKept && !this.#mayKeepAnother()) {
       return this.#refuse(client, packet, ReasonCode.QUOTA_EXCEEDED, "the broker keeps its maximum of Sessions");
     }
-    const session = present ?? this.#create(clientId);
+    const session = resumed ?? this.#create(clientId);
+    if (resumed === undefined && isKept) records.begin(session);
     const finish = () => {
       this.#opened(session);
       if (!client.isOpen) return this.#abandon(session, clock());
@@ -198,26 +223,36 @@ export class SessionManager {
       }
       session.sessionExpiryInterval = sessionExpiryInterval;
       session.username = verdict.username;
-      this.#parts.wills.set(session, packet.will);
-      this.#attach(client, packet, session, present !== undefined, authenticationData, clock());
+      wills.cancel(session);
+      wills.set(session, packet.will);
+      this.#attach(client, packet, session, resumed !== undefined, authenticationData, clock());
     };
     const waiting = this.#opening.get(session) ?? 0;
-    if (sessionExpiryInterval === 0 && waiting === 0) return finish();
+    const endPosition = records.pendingEndOf(clientId);
+    if (!isKept && !session.isRecorded && endPosition === 0 && waiting === 0) return finish();
     this.#opening.set(session, waiting + 1);
-    // Without a record of its own it still comes after those that wait for theirs.
-    router.runWhenCommitted(sessionExpiryInterval === 0 ? 0 : this.#record(session, sessionExpiryInterval), finish);
+    if (session.isRecorded) {
+      records.opened(session, sessionExpiryInterval, verdict.username);
+      if (packet.will !== undefined) wills.announce(session, packet.will);
+    }
+    // Without a record of its own it still comes after those that wait for theirs, and after the end of the Session
+    // that it replaces: a Session that the client was told is gone must not come back.
+    router.runWhenCommitted(session.isRecorded ? context.store.lastPosition : endPosition, finish);
+  }
+
+  /** True when a CONNECT without Clean Start finds its Session. */
+  #canResume(known: Session | undefined, isKept: boolean): boolean {
+    if (known === undefined) return false;
+    // One without expiry ends with its connection.
+    if (known.sink !== null) return known.isDurable;
+    // One that is being opened may be there for one connection only: a Session is recorded from the beginning or never.
+    return !isKept || known.isRecorded || !this.#parts.records.isDurable;
   }
 
   #opened(session: Session): void {
     const waiting = this.#opening.get(session) ?? 0;
     if (waiting > 1) this.#opening.set(session, waiting - 1);
     else this.#opening.delete(session);
-  }
-
-  #record(session: Session, sessionExpiryInterval: number): Position {
-    this.#recorded.add(session);
-    const { clientId } = session;
-    return this.#parts.context.store.appendSessionChange({ kind: "open", clientId, sessionExpiryInterval });
   }
 
   #mayLeaveWill(packet: ConnectPacket, clientId: string, username: string | undefined): boolean {
@@ -232,9 +267,8 @@ export class SessionManager {
     authenticationData: Uint8Array | undefined,
     nowMs: number,
   ): void {
-    const { context, wills, shared, authentication } = this.#parts;
+    const { context, records, shared, authentication } = this.#parts;
     const { counters, limits } = context;
-    wills.cancel(session);
     this.#cancelExpiry(session);
     session.attach(client, {
       version: packet.version,
@@ -244,6 +278,8 @@ export class SessionManager {
     });
     counters.sessionsOnline++;
     counters.sessionsOffline--;
+    // Another connection may have come and gone since this one was recorded. A later CONNECT that waits comes last.
+    if (!this.#opening.has(session)) records.correct(session);
     const keepAliveSeconds = grantedKeepAlive(packet, limits);
     const properties = connackProperties(packet, limits, {
       clientId: session.clientId,
@@ -291,19 +327,33 @@ export class SessionManager {
 
   /** The client went away before its CONNACK: a Session made for it goes too, an older one stays as it was. */
   #abandon(session: Session, nowMs: number): void {
-    if (session.sink === null && !session.isEnded && !this.#expiries.has(session) && !session.isDurable) {
-      this.#end(session, nowMs);
+    if (session.isEnded) return;
+    if (session.sink === null && !this.#expiries.has(session) && !session.isDurable) this.#end(session, nowMs);
+    else if (!this.#opening.has(session)) {
+      this.#parts.records.correct(session);
+      this.#parts.wills.correct(session);
     }
   }
 
+  /** Ends a Session without connection when its time is over: now, later or never. */
+  #endLater(session: Session, offlineAtMs: number, nowMs: number): void {
+    const { sessionExpiryInterval } = session;
+    if (sessionExpiryInterval === NEVER_EXPIRES) return;
+    const dueMs = offlineAtMs + sessionExpiryInterval * 1000;
+    if (sessionExpiryInterval === 0 || dueMs <= nowMs) return this.#end(session, nowMs);
+    const timer = new Timer({ timedOut: (firedMs) => this.#end(session, firedMs) });
+    this.#expiries.set(session, timer);
+    this.#parts.wheel.schedule(timer, dueMs);
+  }
+
   #end(session: Session, nowMs: number): void {
-    const { context, wills, subscriptions, shared } = this.#parts;
+    const { context, records, wills, subscriptions, shared } = this.#parts;
     this.#cancelExpiry(session);
     wills.sessionEnded(session, nowMs);
     wills.set(session, undefined);
     subscriptions.removeAll(session);
     shared.memberEnded(session, nowMs);
-    if (this.#recorded.has(session)) context.store.appendSessionChange({ kind: "end", clientId: session.clientId });
+    records.ended(session);
     session.end();
     this.#sessions.delete(session.clientId);
     context.counters.sessionsOffline--;

@@ -6,11 +6,17 @@
  * outlives its connection, and moves on to whoever comes online first. A member that goes leaves what it has not
  * acknowledged at QoS 1, and what it was never sent, to the others who are online; when its Session ends, also to
  * those who are away.
+ *
+ * The store keeps a message for a group with a recorded member until it hears that somebody was sent it, or that it is
+ * done (`delivery_progress.ts` in `session/`). What never becomes a delivery of a Session is told from here.
  */
 import { Message } from "../protocol/message.ts";
 import type { QoS } from "../protocol/packets.ts";
 import type { Session } from "../session/session.ts";
 import type { SessionContext } from "../session/session_context.ts";
+import type { GroupBacklogEntry } from "../storage/durable_state.ts";
+import type { Position } from "../storage/message_store.ts";
+import { ProgressKind } from "../storage/record.ts";
 import type { Receiver } from "../topics/receiver.ts";
 import type { SharedGroup } from "../topics/shared_subscriptions.ts";
 import type { SubscriptionTrie } from "../topics/subscription_trie.ts";
@@ -29,16 +35,29 @@ export class SharedDelivery {
   /**
    * Delivers the encoder's present message to one member.
    *
-   * @param position Where the message is stored; 0 at QoS 0.
+   * @param ordinal 1 + index of the group in the match result.
+   * @param position Where the message is stored; 0 when it is not.
    */
-  deliver(group: SharedGroup<Session>, message: Message, position: number): void {
-    const online = group.pick();
-    const receiver = online ?? group.pickOffline();
-    if (receiver === undefined || (online === undefined && !this.#canWait(receiver, message))) {
+  deliver(group: SharedGroup<Session>, ordinal: number, message: Message, position: Position): void {
+    const receiver = group.pick() ?? this.#pickWaiting(group, message);
+    if (receiver === undefined) {
       this.#context.counters.messagesDropped.no_member++;
-      return;
-    }
-    this.#hand(receiver, group, message, position);
+      this.#giveUp(group, ordinal, message, position);
+    } else this.#hand(receiver, group, ordinal, message, position);
+  }
+
+  /** Gives a message that waited for its group before a restart to an absent member. Nobody is online yet. */
+  restore({ position, group: { ordinal } }: GroupBacklogEntry, group: SharedGroup<Session>, nowMs: number): void {
+    const { store, counters } = this.#context;
+    const message = this.#handedOn;
+    store.retain(position);
+    store.read(position, message);
+    const receiver = message.isExpired(nowMs) ? undefined : this.#pickWaiting(group, message);
+    if (receiver === undefined) {
+      counters.messagesDropped[message.isExpired(nowMs) ? "expired" : "no_member"]++;
+      this.#giveUp(group, ordinal, message, position);
+    } else this.#hand(receiver, group, ordinal, message, position);
+    store.release(position);
   }
 
   /** Gives a client that came online the messages that wait for its groups in the queues of absent members. */
@@ -53,6 +72,19 @@ export class SharedDelivery {
         this.#handOn(member, nowMs, (of) => of === group ? group.pickExcept(member) : undefined);
       }
     }
+  }
+
+  /**
+   * A recorded Session is about to leave a group, or to change its subscription to it: what waits in its queue stays
+   * there as it is, so that is put on record. Before the record of the change.
+   */
+  memberChanges(session: Session, group: string, filter: string): void {
+    if (!session.isRecorded || session.queuedCount === 0) return;
+    const { store } = this.#context;
+    session.walkOwed(0, Infinity, ({ position, packetId, group: of }) => {
+      if (of === undefined || packetId > 0 || of.name !== group || of.filter !== filter) return;
+      store.appendProgress(ProgressKind.SENT, session.recordNumber, position, 0, of.ordinal);
+    });
   }
 
   /** Hands on what a client that went away leaves, where another member is online. */
@@ -74,26 +106,61 @@ export class SharedDelivery {
       const receiver = pick(group);
       if (receiver === undefined) return false;
       store.read(position, message);
-      if (!receiver.subscriber.isOnline && !this.#canWait(receiver, message)) return false;
-      if (message.isExpired(nowMs)) counters.messagesDropped.expired++;
-      else {
+      if (!receiver.subscriber.isOnline && !canWait(receiver, message)) return false;
+      if (message.isExpired(nowMs)) {
+        counters.messagesDropped.expired++;
+        this.#giveUp(group, origin.ordinal, message, position);
+      } else {
         encoder.begin(message, nowMs, 1);
-        this.#hand(receiver, group, message, position);
+        const { subscriber } = receiver;
+        const sentBefore = subscriber.inflightCount;
+        this.#hand(receiver, group, origin.ordinal, message, position);
+        // The record may say that it was sent to the member that leaves it; it is the group's again until it is sent.
+        if (subscriber.inflightCount === sentBefore) this.#note(ProgressKind.SENT, group, origin.ordinal, position);
       }
       store.release(position);
       return true;
     });
   }
 
-  #canWait(receiver: Receiver<Session>, message: Message): boolean {
-    return receiver.subscriber.isDurable && message.qos > 0 && receiver.qos > 0;
+  /** The absent member whose turn it is among those in whose queue the message can wait. */
+  #pickWaiting(group: SharedGroup<Session>, message: Message): Receiver<Session> | undefined {
+    if (message.qos === 0) return undefined;
+    for (let tried = group.size; tried > 0; tried--) {
+      const receiver = group.pickOffline();
+      if (receiver === undefined || canWait(receiver, message)) return receiver;
+    }
+    return undefined;
   }
 
-  #hand(receiver: Receiver<Session>, group: SharedGroup<Session>, message: Message, position: number): void {
+  #hand(
+    receiver: Receiver<Session>,
+    group: SharedGroup<Session>,
+    ordinal: number,
+    message: Message,
+    position: Position,
+  ): void {
     const session = receiver.subscriber;
+    const { identifiers } = receiver;
     const retain = message.retain && receiver.retainAsPublished;
     const qos = (message.qos < receiver.qos ? message.qos : receiver.qos) as QoS;
-    if (qos === 0) session.deliverOnce(message, retain, receiver.identifiers);
-    else session.deliverStored(message, position, qos, retain, { identifiers: receiver.identifiers, group });
+    if (qos === 0) {
+      session.deliverOnce(message, retain, identifiers);
+      this.#giveUp(group, ordinal, message, position);
+    } else session.deliverStored(message, position, qos, retain, { identifiers, group, ordinal });
   }
+
+  /** The group is not owed the message any more, although no Session took it to be acknowledged. */
+  #giveUp(group: SharedGroup<Session>, ordinal: number, message: Message, position: Position): void {
+    if (message.qos > 0) this.#note(ProgressKind.DONE, group, ordinal, position);
+  }
+
+  #note(kind: number, group: SharedGroup<Session>, ordinal: number, position: Position): void {
+    if (ordinal === 0 || !group.hasRecordedMember) return;
+    this.#context.store.appendProgress(kind, 0, position, 0, ordinal);
+  }
+}
+
+function canWait(receiver: Receiver<Session>, message: Message): boolean {
+  return receiver.subscriber.isDurable && message.qos > 0 && receiver.qos > 0;
 }

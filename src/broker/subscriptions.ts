@@ -4,7 +4,8 @@
  *
  * The subscription takes effect at once. SUBACK and UNSUBACK wait in line with the acknowledgements, and for their
  * record when the Session outlives its connection. Retained Messages follow SUBACK: a retained message that came before
- * the subscription has then been stored, one that came after it is delivered as any other.
+ * the subscription has then been stored, one that came after it is delivered as any other. That a recorded Session is
+ * owed one is itself recorded, before the message is sent: no route gave it.
  */
 import type { Authorizer } from "../auth/authorizer.ts";
 import { encodeSuback, encodeUnsuback } from "../protocol/codec_encode.ts";
@@ -21,7 +22,7 @@ import { ReasonCode } from "../protocol/reason_codes.ts";
 import { type DeliveryOrigin, identifiersOf } from "../session/delivery_origin.ts";
 import type { Session } from "../session/session.ts";
 import type { SessionContext } from "../session/session_context.ts";
-import type { Position } from "../storage/message_store.ts";
+import type { Position, StoredSubscription } from "../storage/message_store.ts";
 import type { SubscriptionTrie } from "../topics/subscription_trie.ts";
 import type { Subscription } from "../topics/subscription.ts";
 import {
@@ -78,6 +79,7 @@ export class Subscriptions {
         continue;
       }
       const subscription = this.#grant(session, request, packet.subscriptionIdentifier);
+      this.#sharedChanges(session, request.filter);
       const isNew = this.#add(session, request.filter, subscription);
       codes.push(subscription.qos);
       const handling = request.retainHandling;
@@ -85,14 +87,7 @@ export class Subscriptions {
       if (subscription.group === "" && (handling === 0 || (handling === 1 && isNew))) {
         wantRetained.set(subscription.filter, subscription);
       }
-      if (session.isDurable) {
-        position = this.#context.store.appendSessionChange({
-          kind: "subscribe",
-          clientId: session.clientId,
-          filter: request.filter,
-          qos: subscription.qos,
-        });
-      }
+      if (session.isRecorded) position = this.#record(session, request.filter, subscription);
     }
     const hasJoinedGroup = packet.subscriptions.some((request) => isSharedFilter(request.filter));
     this.#whenCommitted(session, position, (nowMs) => {
@@ -107,16 +102,24 @@ export class Subscriptions {
   /** Handles UNSUBSCRIBE. [MQTT-3.10.4-4] */
   unsubscribe(session: Session, packet: UnsubscribePacket): void {
     const codes: number[] = [];
+    const { store } = this.#context;
     let position: Position = 0;
     for (const filter of packet.filters) {
+      this.#sharedChanges(session, filter);
       const isKnown = this.#remove(session, filter);
       codes.push(isKnown ? ReasonCode.SUCCESS : this.#unsubscribeFailure(filter));
-      if (!isKnown || !session.isDurable) continue;
-      position = this.#context.store.appendSessionChange({ kind: "unsubscribe", clientId: session.clientId, filter });
+      if (!isKnown || !session.isRecorded) continue;
+      position = store.appendSessionChange({ kind: "unsubscribe", session: session.recordNumber, filter });
     }
     this.#whenCommitted(session, position, () => {
       this.#send(session, encodeUnsuback(session.version, packet.packetId, codes));
     });
+  }
+
+  /** Takes up a subscription from before the start. What was granted then counts, whatever the limits are now. */
+  restore(session: Session, stored: StoredSubscription): void {
+    const { filter: fullFilter, ...options } = stored;
+    this.#add(session, fullFilter, { subscriber: session, ...splitFilter(fullFilter), ...options });
   }
 
   /** Removes all subscriptions of a Session that ends. */
@@ -137,7 +140,17 @@ export class Subscriptions {
     const filter = splitFilter(request.filter).filter;
     if (!limits.isWildcardAvailable && hasWildcard(filter)) return ReasonCode.WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED;
     if (!this.#authorizer.maySubscribe(session, filter)) return ReasonCode.NOT_AUTHORIZED;
-    return this.#trie.hasRoomFor(filter) ? undefined : ReasonCode.QUOTA_EXCEEDED;
+    const hasRoom = this.#trie.hasRoomFor(filter) && !(session.isRecorded && this.#context.store.isFull);
+    return hasRoom ? undefined : ReasonCode.QUOTA_EXCEEDED;
+  }
+
+  #record(session: Session, filter: string, subscription: Subscription<Session>): Position {
+    const { qos, noLocal, retainAsPublished, retainHandling, subscriptionIdentifier } = subscription;
+    return this.#context.store.appendSessionChange({
+      kind: "subscribe",
+      session: session.recordNumber,
+      subscription: { filter, qos, noLocal, retainAsPublished, retainHandling, subscriptionIdentifier },
+    });
   }
 
   #grant(session: Session, request: SubscriptionRequest, identifier: number): Subscription<Session> {
@@ -160,6 +173,12 @@ export class Subscriptions {
     session.subscriptions.set(fullFilter, subscription);
     this.#context.counters.subscriptions = this.#trie.size;
     return replaced === undefined;
+  }
+
+  #sharedChanges(session: Session, fullFilter: string): void {
+    const subscription = session.subscriptions.get(fullFilter);
+    if (subscription === undefined || subscription.group === "") return;
+    this.#shared.memberChanges(session, subscription.group, subscription.filter);
   }
 
   #remove(session: Session, fullFilter: string): boolean {
@@ -187,7 +206,7 @@ export class Subscriptions {
   #sendRetained(session: Session, subscription: Subscription<Session>, nowMs: number): void {
     const identifier = subscription.subscriptionIdentifier;
     const identifiers = identifier === 0 ? NO_IDENTIFIERS : [identifier];
-    const origin = identifier === 0 ? null : { identifiers, group: null };
+    const origin = identifier === 0 ? null : { identifiers, group: null, ordinal: 0 };
     this.#retained.match(subscription.filter, nowMs, (message, position) => {
       this.#sendOneRetained(session, subscription.qos, message, position, origin, nowMs);
     });
@@ -209,8 +228,19 @@ export class Subscriptions {
     }
     const qos = Math.min(message.qos, granted) as QoS;
     encoder.begin(message, nowMs, 1);
+    if (qos === 0 && session.canSendNow) return session.deliverOnce(message, true, identifiersOf(origin));
+    if (session.isRecorded) {
+      const { recordNumber } = session;
+      const identifiers = identifiersOf(origin);
+      store.appendSessionChange({
+        kind: "owe",
+        session: recordNumber,
+        position,
+        flags: qos | RETAIN_FLAG,
+        identifiers,
+      });
+    }
     if (qos > 0) session.deliverStored(message, position, qos, true, origin);
-    else if (session.canSendNow) session.deliverOnce(message, true, identifiersOf(origin));
     // Unlike a live message, a retained one would not come again: it waits for room.
     else session.enqueue(position, RETAIN_FLAG, origin);
   }
@@ -234,5 +264,5 @@ function splitFilter(fullFilter: string): { readonly group: string; readonly fil
 
 /** Filters of one SUBSCRIBE that are granted; the rest of the packet is told 0x97 and may be sent again. */
 const FILTERS_PER_PACKET_MAX = 16_384;
-/** RETAIN in the flags of a queue entry; its QoS bits are 0. */
+/** RETAIN in the flags of a queue entry. */
 const RETAIN_FLAG = 4;

@@ -34,6 +34,7 @@ export function publishSysTopics(core: BrokerCore, facts: SysFacts, nowMs: numbe
 function sysTopics(counters: Counters, facts: SysFacts, nowMs: number): [name: string, value: string][] {
   const connected = counters.sessionsOnline;
   const disconnected = counters.sessionsOffline;
+  const { storage } = counters;
   return [
     ["version", `promptmq ${facts.version}`],
     ["time", new Date(nowMs).toISOString()],
@@ -54,5 +55,8 @@ function sysTopics(counters: Counters, facts: SysFacts, nowMs: number): [name: s
     ["retained", String(counters.retainedMessages)],
     ["subscriptions", String(counters.subscriptions)],
     ["system/memory", String(facts.memoryBytes)],
+    ["durability/loss_window_ms", String(Math.round(storage.readLossWindowSeconds() * 1000))],
+    ["durability/unsynced_bytes", String(storage.walUnsyncedBytes)],
+    ["durability/fsync_p99_us", String(Math.round(storage.walFsyncDurationSeconds.quantile(0.99) * 1e6))],
   ];
 }

@@ -1,30 +1,45 @@
 /**
  * Will Messages: published when a connection ends without a proper goodbye, at once or after the Will Delay Interval.
  * [MQTT 5.0, 3.1.2.5 and 3.1.3.2.2]
+ *
+ * A client has one Will Message at most: that of its connection, or one that waits for its delay. A store that outlives
+ * the process is told of every change by `#record`, which compares what is with what was recorded last. So a Will Message
+ * may be recorded before its connection is accepted (`announce`), and whatever comes of that is put right.
  */
 import { Message } from "../protocol/message.ts";
 import type { Will } from "../protocol/packets.ts";
 import type { Session } from "../session/session.ts";
-import type { SessionLimits } from "../session/session_limits.ts";
+import type { SessionContext } from "../session/session_context.ts";
+import type { SessionChange } from "../storage/message_store.ts";
 import type { TopicCache } from "../topics/topic.ts";
 import type { Router } from "./router.ts";
 import { Timer, type TimerWheel } from "./timer_wheel.ts";
+import { storedWillOf } from "./will_record.ts";
+
+/** A Will Message that waits for its delay. */
+interface Delayed {
+  readonly will: Will;
+  readonly dueMs: number;
+  readonly timer: Timer;
+}
 
 /** Keeps the Will Messages that wait for their delay. At most one per Session. */
 export class Wills {
   readonly #router: Router;
   readonly #topics: TopicCache;
   readonly #wheel: TimerWheel;
-  readonly #limits: SessionLimits;
-  readonly #delayed = new Map<Session, { readonly will: Will; readonly timer: Timer }>();
+  readonly #context: SessionContext;
+  readonly #delayed = new Map<Session, Delayed>();
+  /** What the store knows, by Client Identifier: the Will Message of a connection, or one that is delayed. */
+  readonly #recorded = new Map<string, Will | Delayed>();
   readonly #message = new Message();
   #bytes = 0;
 
-  constructor(router: Router, topics: TopicCache, wheel: TimerWheel, limits: SessionLimits) {
+  constructor(router: Router, topics: TopicCache, wheel: TimerWheel, context: SessionContext) {
     this.#router = router;
     this.#topics = topics;
     this.#wheel = wheel;
-    this.#limits = limits;
+    this.#context = context;
   }
 
   /** False when the Will Messages of all Sessions take as much memory as they may. */
@@ -32,64 +47,107 @@ export class Wills {
     return this.#bytes + sizeOf(will) <= WILL_BYTES_MAX;
   }
 
+  /** Records the Will Message of a connection that is about to be accepted; `set` or `correct` follows. */
+  announce(session: Session, will: Will): void {
+    this.#record(session.clientId, will);
+  }
+
+  /** Makes the records say the truth again, after a CONNECT that was given up. */
+  correct(session: Session): void {
+    this.#record(session.clientId, this.#delayed.get(session) ?? session.will);
+  }
+
   /** Sets or removes the Will Message of a Session's present connection. */
   set(session: Session, will: Will | undefined): void {
-    if (session.will !== undefined) this.#bytes -= sizeOf(session.will);
-    session.will = will;
-    if (will !== undefined) this.#bytes += sizeOf(will);
+    this.#hold(session, will);
+    this.correct(session);
+  }
+
+  /** Takes up the Will Message of a connection that a restart ended; `connectionLost` follows. */
+  restore(session: Session, will: Will): void {
+    this.#recorded.set(session.clientId, will);
+    this.#hold(session, will);
+  }
+
+  /** Takes up a Will Message that waited for its delay at a restart. */
+  restoreDelayed(session: Session, will: Will, dueMs: number): void {
+    this.#recorded.set(session.clientId, this.#delay(session, will, dueMs));
+  }
+
+  /** Publishes the Will Message of a client whose Session a restart ended. */
+  publishLeft(clientId: string, will: Will, nowMs: number): void {
+    this.#recorded.set(clientId, will);
+    this.#publish(will, nowMs);
+    this.#record(clientId, undefined);
   }
 
   /** The connection of a Session ended: publishes its Will Message, or lets it wait. [MQTT-3.1.2-8] */
   connectionLost(session: Session, nowMs: number): void {
     const will = session.will;
-    this.set(session, undefined);
     if (will === undefined) return;
+    this.#hold(session, undefined);
     // [MQTT-3.1.3-9] The delay ends with the Session, whichever comes first.
     const delaySeconds = Math.min(will.willDelayInterval, session.sessionExpiryInterval);
-    if (delaySeconds === 0) {
-      this.#publish(will, nowMs);
-      return;
-    }
-    const timer = new Timer({
-      timedOut: (firedMs) => {
-        this.#delayed.delete(session);
-        this.#bytes -= sizeOf(will);
-        this.#publish(will, firedMs);
-      },
-    });
-    this.#delayed.set(session, { will, timer });
-    this.#bytes += sizeOf(will);
-    this.#wheel.schedule(timer, nowMs + delaySeconds * 1000);
+    if (delaySeconds === 0) this.#publish(will, nowMs);
+    else this.#delay(session, will, nowMs + delaySeconds * 1000);
+    this.correct(session);
   }
 
   /** The client came back in time: its delayed Will Message is not published. [MQTT-3.1.3-9] */
   cancel(session: Session): void {
     const delayed = this.#delayed.get(session);
     if (delayed === undefined) return;
-    this.#delayed.delete(session);
-    this.#bytes -= sizeOf(delayed.will);
-    this.#wheel.cancel(delayed.timer);
+    this.#forget(session, delayed);
+    this.correct(session);
   }
 
   /** The Session ended before the delay did: its delayed Will Message is published now. */
   sessionEnded(session: Session, nowMs: number): void {
     const delayed = this.#delayed.get(session);
     if (delayed === undefined) return;
-    this.cancel(session);
+    this.#forget(session, delayed);
     this.#publish(delayed.will, nowMs);
+    this.correct(session);
+  }
+
+  /** When the Will Message of an absent client is due, in ms since the epoch; undefined when none waits. */
+  dueMsOf(session: Session): number | undefined {
+    return this.#delayed.get(session)?.dueMs;
+  }
+
+  #hold(session: Session, will: Will | undefined): void {
+    if (session.will !== undefined) this.#bytes -= sizeOf(session.will);
+    session.will = will;
+    if (will !== undefined) this.#bytes += sizeOf(will);
+  }
+
+  #delay(session: Session, will: Will, dueMs: number): Delayed {
+    const timer = new Timer({ timedOut: (firedMs) => this.sessionEnded(session, firedMs) });
+    const delayed = { will, dueMs, timer };
+    this.#delayed.set(session, delayed);
+    this.#bytes += sizeOf(will);
+    this.#wheel.schedule(timer, dueMs);
+    return delayed;
+  }
+
+  #forget(session: Session, delayed: Delayed): void {
+    this.#delayed.delete(session);
+    this.#bytes -= sizeOf(delayed.will);
+    this.#wheel.cancel(delayed.timer);
   }
 
   #publish(will: Will, nowMs: number): void {
+    const { limits } = this.#context;
     const topic = this.#topics.intern(will.topic);
     // Checked at CONNECT; a lower limit that was configured since then refuses it now.
-    if (topic === undefined || will.qos > this.#limits.qosMax) return;
+    if (topic === undefined || will.qos > limits.qosMax) return;
     const message = this.#message;
     message.qos = will.qos;
-    message.retain = will.retain && this.#limits.isRetainAvailable;
+    message.retain = will.retain && limits.isRetainAvailable;
     message.setTopic(topic.utf8);
     message.setProperties(will.properties, 0, will.properties.length);
     message.setPayload(will.payload, 0, will.payload.length);
-    const secondsMax = this.#limits.messageExpirySecondsMax;
+    const secondsMax = limits.messageExpirySecondsMax;
     const asked = will.messageExpiryInterval ?? Infinity;
     const seconds = secondsMax > 0 ? Math.min(asked, secondsMax) : asked;
     message.expiresAtMs = seconds === Infinity ? 0 : nowMs + seconds * 1000;
@@ -97,6 +155,21 @@ export class Wills {
     topic.bytes += will.payload.length;
     this.#router.publish(null, message, topic, 0, nowMs);
   }
+
+  /** After a publication, so that the log holds the message before it forgets that the message is to come. */
+  #record(clientId: string, truth: Will | Delayed | undefined): void {
+    if (!this.#context.store.isDurable || truth === this.#recorded.get(clientId)) return;
+    if (truth === undefined) this.#recorded.delete(clientId);
+    else this.#recorded.set(clientId, truth);
+    this.#context.store.appendSessionChange(changeOf(clientId, truth));
+    this.#router.commitSoon();
+  }
+}
+
+function changeOf(clientId: string, truth: Will | Delayed | undefined): SessionChange {
+  if (truth === undefined) return { kind: "will-over", clientId };
+  if (!("dueMs" in truth)) return { kind: "will", clientId, will: storedWillOf(truth) };
+  return { kind: "will-delayed", clientId, will: storedWillOf(truth.will), dueMs: truth.dueMs };
 }
 
 function sizeOf(will: Will): number {

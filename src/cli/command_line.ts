@@ -23,8 +23,10 @@ import { renderReference, renderValues } from "../config/reference.ts";
 import { OPTIONS } from "../config/schema.ts";
 import { VERSION } from "../config/version.ts";
 import { CONFIG_FLAGS, type ConfigFlagValues, sourcesOf } from "./config_flags.ts";
+import { crashtestCommand } from "./crashtest_command.ts";
 import { startDaemon } from "./daemon.ts";
 import { UsageError } from "./errors.ts";
+import { walCommand } from "./wal_command.ts";
 
 /** EX_USAGE of sysexits. */
 const USAGE_EXIT_CODE = 64;
@@ -66,7 +68,7 @@ function commandTree<E>(args: readonly string[], startBroker: StartBroker<E>) {
   );
   return Command.make("promptmq", CONFIG_FLAGS, serve).pipe(
     Command.withDescription("MQTT 5, 3.1.1 and 3.1 broker"),
-    Command.withSubcommands([server, configCommand()]),
+    Command.withSubcommands([server, configCommand(), walCommand(), crashtestCommand()]),
   );
 }
 

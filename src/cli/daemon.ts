@@ -8,8 +8,7 @@
 
 import * as Effect from "effect/Effect";
 import { DaemonFailed } from "./errors.ts";
-
-const PERMISSIONS = ["net", "read", "write", "env", "sys", "run", "ffi", "import"] as const;
+import { runtimeArguments } from "./own_program.ts";
 
 /**
  * Starts the background process.
@@ -19,8 +18,8 @@ const PERMISSIONS = ["net", "read", "write", "env", "sys", "run", "ffi", "import
  */
 export function startDaemon(args: readonly string[]): Effect.Effect<number, DaemonFailed> {
   return Effect.suspend(() => {
-    const prefix = Deno.build.standalone ? [] : runtimeArguments();
-    if (typeof prefix === "string") return Effect.fail(new DaemonFailed({ reason: prefix }));
+    const prefix = runtimeArguments();
+    if (typeof prefix === "string") return Effect.fail(new DaemonFailed({ reason: `${prefix}; ${INSTEAD}` }));
     return Effect.try({
       try: () => {
         const child = new Deno.Command(Deno.execPath(), {
@@ -55,14 +54,3 @@ export function withoutDaemonFlag(args: readonly string[]): string[] {
 
 /** What works where the permissions of the process do not. */
 const INSTEAD = "run it with deno run -A src/main.ts --daemon";
-
-/** How to run this module again, or why that is not possible. */
-function runtimeArguments(): readonly string[] | string {
-  const granted: string[] = [];
-  for (const name of PERMISSIONS) {
-    const status = Deno.permissions.querySync({ name });
-    if (status.partial) return `the permission --allow-${name} is limited, which cannot be handed on; ${INSTEAD}`;
-    if (status.state === "granted") granted.push(`--allow-${name}`);
-  }
-  return ["run", "--no-prompt", ...granted, Deno.mainModule];
-}

@@ -8,7 +8,8 @@
 import { mqtt } from "./mqtt_options.ts";
 import { option, OptionIndex, type ValuesOf } from "./option.ts";
 import { log, server } from "./server_options.ts";
-import { bindAddress, boolean, integer, oneOf, size, urlPath } from "./value_types.ts";
+import { storage } from "./storage_options.ts";
+import { bindAddress, boolean, integer, oneOf, urlPath } from "./value_types.ts";
 
 const auth = {
   allowAnonymous: option({
@@ -18,28 +19,6 @@ const auth = {
     reload: "live",
     flag: "allow-anonymous",
     doc: "Who may connect without credentials: everyone, nobody, or with `loopback` only peers on this host.",
-  }),
-};
-
-const storage = {
-  mode: option({
-    key: "storage.mode",
-    type: oneOf("memory", "disk"),
-    defaultText: "memory",
-    reload: "restart",
-    flag: "storage",
-    refused: { disk: "the durable store is not in this version" },
-    doc:
-      "Where messages and Sessions are kept. `memory` keeps nothing across a restart; `disk`, the durable store, is " +
-      "not in this version and refused.",
-  }),
-  memoryBufferBytes: option({
-    key: "storage.memory-buffer",
-    type: size({ min: 2 ** 20 }),
-    defaultText: "268435456",
-    reload: "live",
-    flag: "memory-buffer",
-    doc: "Most bytes of message payloads held in memory.",
   }),
 };
 

@@ -73,14 +73,14 @@ export function boolean(): ValueType<boolean> {
   };
 }
 
-/** One of a few words. Also numbers and booleans that are read as words, such as a QoS. */
+/** One of a few words, in any case. Also numbers and booleans that are read as words, such as a QoS. */
 export function oneOf<const T extends readonly (string | number | boolean)[]>(...choices: T): ValueType<T[number]> {
-  const byText = new Map<string, T[number]>(choices.map((choice) => [String(choice), choice]));
+  const byText = new Map<string, T[number]>(choices.map((choice) => [String(choice).toLowerCase(), choice]));
   const target = Schema.declare((value): value is T[number] => choices.some((choice) => choice === value));
   return {
     codec: textCodec(target, (text) => Option.fromUndefinedOr(byText.get(text.toLowerCase())), String),
-    expected: listWords([...byText.keys()]),
-    metavar: [...byText.keys()].join("|"),
+    expected: listWords(choices.map(String)),
+    metavar: choices.join("|"),
   };
 }
 
@@ -120,6 +120,15 @@ export function seconds(bounds: Bounds): ValueType<number> {
   };
 }
 
+/** Whole milliseconds where a bare number is customary: `30000`, or a duration such as `30s`. */
+export function milliseconds(bounds: Bounds): ValueType<number> {
+  return {
+    codec: numberCodec(bounds, (text) => /^\d+$/.test(text) ? Number(text) : parseDuration(text), String),
+    expected: `milliseconds like 30000, or a duration like 500ms or 30s, ${describeBounds(bounds, String)}`,
+    metavar: "duration",
+  };
+}
+
 /** `host:port`, `:port`, `port` or `[::1]:port`; the empty text means disabled and decodes to undefined. */
 export function bindAddress(): ValueType<BindAddress | undefined> {
   const target = Schema.UndefinedOr(Schema.Struct({ hostname: Schema.String, port: Schema.Int }));
@@ -132,14 +141,24 @@ export function bindAddress(): ValueType<BindAddress | undefined> {
 
 /** A file path; the empty text means none and decodes to undefined. */
 export function optionalPath(): ValueType<string | undefined> {
+  return { codec: optionalPathCodec(), expected: 'a file path, or "" for none', metavar: "file" };
+}
+
+/** The path of a directory; the empty text means the usual place and decodes to undefined. */
+export function optionalDirectory(): ValueType<string | undefined> {
+  return { codec: optionalPathCodec(), expected: 'a directory path, or "" for the usual place', metavar: "directory" };
+}
+
+/** The path of a directory. */
+export function directory(): ValueType<string> {
   return {
     codec: textCodec(
-      Schema.UndefinedOr(Schema.String),
-      (text) => text.includes("\0") ? Option.none() : Option.some(text === "" ? undefined : text),
-      (path) => path ?? "",
+      Schema.String,
+      (text) => text === "" || text.includes("\0") ? Option.none() : Option.some(text),
+      (path) => path,
     ),
-    expected: 'a file path, or "" for none',
-    metavar: "file",
+    expected: "a directory path",
+    metavar: "directory",
   };
 }
 
@@ -159,6 +178,14 @@ export function urlPath(): ValueType<string> {
 /** Writes an address as it is read: `127.0.0.1:1883`, `[::1]:1883`. */
 export function formatBindAddress(address: BindAddress): string {
   return `${address.hostname.includes(":") ? `[${address.hostname}]` : address.hostname}:${address.port}`;
+}
+
+function optionalPathCodec(): Schema.Codec<string | undefined, string> {
+  return textCodec(
+    Schema.UndefinedOr(Schema.String),
+    (text) => text.includes("\0") ? Option.none() : Option.some(text === "" ? undefined : text),
+    (path) => path ?? "",
+  );
 }
 
 function textCodec<T>(

@@ -171,7 +171,8 @@ export class Connection implements ConnectingClient, Flushable, TimerOwner, Read
   /** The transport wrote everything it was given. */
   written(storage: Uint8Array): void {
     recycle(storage);
-    if (!this.out.isEmpty || this.#state === State.CLOSING) this.#writeNext(this.#core.clock());
+    // What this turn appended may speak of records that its end has still to write.
+    if (!this.isTouched && (!this.out.isEmpty || this.#state === State.CLOSING)) this.#writeNext(this.#core.clock());
     const session = this.#session;
     if (session !== null && session.sink === this && session.hasWaiting) session.pump(this.#core.clock());
     if (!this.isPaused) this.#transport.resume();

@@ -7,8 +7,10 @@
  * There is no `promptmq_gc_duration_seconds`: the runtime accepts an observer for garbage collections but never
  * reports one, and a histogram that is always empty would read as "no pauses".
  */
-import { type Counters, DROP_REASONS, type LabelledCounter } from "./counters.ts";
+import { type Counters, DROP_REASONS } from "./counters.ts";
+import type { LabelledCounter } from "./labelled_counter.ts";
 import { type Family, type Sample, scalar } from "./prometheus.ts";
+import { storageFamilies } from "./storage_families.ts";
 
 /** What is measured about the process at the moment of a scrape. */
 export interface ProcessReading {
@@ -37,6 +39,7 @@ export function brokerFamilies(counters: Counters, process: ProcessReading): Fam
     ...connectionFamilies(counters),
     ...messageFamilies(counters),
     ...stateFamilies(counters),
+    ...storageFamilies(counters.storage),
     ...processFamilies(process),
   ];
 }

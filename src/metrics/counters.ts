@@ -3,7 +3,7 @@
  *
  * Everything here is a plain mutable field, because the owners count per packet: an increment costs about a
  * nanosecond and never allocates. Nobody locks, since one thread runs the broker; nobody formats, since
- * `prometheus.ts` reads the fields when somebody scrapes.
+ * `prometheus.ts` reads the fields when somebody scrapes. The numbers of the store are in `storage_counters.ts`.
  *
  * This file knows neither MQTT nor Effect. It refuses to know who counts what: each field's documentation names
  * the event, and exactly one place in the code counts that event.
@@ -14,6 +14,9 @@
  *  - a `Histogram` has fixed bounds, so observing is a short scan and no allocation;
  *  - a `LabelledCounter` is for rare events with a reason, and is bounded in the number of reasons.
  */
+import { Histogram } from "./histogram.ts";
+import { LabelledCounter } from "./labelled_counter.ts";
+import { StorageCounters } from "./storage_counters.ts";
 
 /** Why an Application Message did not reach a receiver; the label `reason` of `promptmq_messages_dropped_total`. */
 export const DROP_REASONS = [
@@ -31,82 +34,6 @@ export const DROP_REASONS = [
 
 /** One entry of `DROP_REASONS`. */
 export type DropReason = (typeof DROP_REASONS)[number];
-
-/** Distinct labels a `LabelledCounter` keeps before it counts under `other`. */
-export const LABELS_MAX = 64;
-
-/** A histogram with fixed upper bounds; the last bucket has none. */
-export class Histogram {
-  /** Observations per bucket, not cumulative; one longer than `bounds`. */
-  readonly counts: Float64Array;
-  /** Sum of all observed values, in the histogram's unit. */
-  sum = 0;
-  /** Number of observations. */
-  count = 0;
-
-  /** @param bounds Inclusive upper bounds in ascending order, in the histogram's unit. */
-  constructor(readonly bounds: readonly number[]) {
-    this.counts = new Float64Array(bounds.length + 1);
-  }
-
-  /**
-   * Counts one value. O(bounds), no allocation.
-   *
-   * @param value In the histogram's unit.
-   */
-  observe(value: number): void {
-    this.observeMany(value, 1);
-  }
-
-  /**
-   * Counts one value several times: what a whole turn has in common.
-   *
-   * @param value In the histogram's unit.
-   * @param times How often; at least 1.
-   */
-  observeMany(value: number, times: number): void {
-    const bounds = this.bounds;
-    let bucket = 0;
-    while (bucket < bounds.length && value > bounds[bucket]!) bucket++;
-    this.counts[bucket]! += times;
-    this.sum += value * times;
-    this.count += times;
-  }
-}
-
-/**
- * A counter per reason, for events rare enough to be named by a string (refused CONNECT, protocol error).
- *
- * At most `LABELS_MAX` reasons are kept; the rest count as `other`, so a peer that provokes ever new reasons cannot
- * grow memory or the exposition.
- */
-export class LabelledCounter {
-  readonly #values: Record<string, number> = Object.create(null);
-  #size = 0;
-
-  /** @param label A name in snake_case, such as a Reason Code's. */
-  add(label: string): void {
-    const known = this.#values[label];
-    if (known !== undefined) {
-      this.#values[label] = known + 1;
-    } else if (this.#size < LABELS_MAX) {
-      this.#size++;
-      this.#values[label] = 1;
-    } else {
-      this.#values["other"] = (this.#values["other"] ?? 0) + 1;
-    }
-  }
-
-  /** The labels seen so far with their counts, in order of first appearance. O(labels); for scrapes. */
-  entries(): readonly (readonly [label: string, count: number])[] {
-    return Object.entries(this.#values);
-  }
-
-  /** Sum over all labels. O(labels). */
-  total(): number {
-    return this.entries().reduce((sum, [, count]) => sum + count, 0);
-  }
-}
 
 /** All counters of one broker. Built once by `Metrics`; the hot path keeps a reference to it. */
 export class Counters {
@@ -189,6 +116,9 @@ export class Counters {
   messagesInflight = 0;
   /** Gauge: messages waiting in Session queues, not yet sent. */
   messagesQueued = 0;
+
+  /** What the durable store does; all 0 without one. */
+  readonly storage = new StorageCounters();
 
   /** Counts an accepted network connection. */
   connectionOpened(): void {

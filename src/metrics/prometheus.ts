@@ -15,7 +15,7 @@
  * h_count 3
  * ```
  */
-import type { Histogram } from "./counters.ts";
+import type { Histogram } from "./histogram.ts";
 
 /** One value of a family. */
 export interface Sample {

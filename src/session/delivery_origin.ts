@@ -2,6 +2,8 @@
  * Why a queued or unacknowledged message is owed to a Session, where that must be remembered with it.
  */
 import { NO_IDENTIFIERS } from "../protocol/publish_encoder.ts";
+import type { OwedGroup } from "../storage/durable_state.ts";
+import type { Position } from "../storage/message_store.ts";
 import type { SharedGroup } from "../topics/shared_subscriptions.ts";
 import type { Session } from "./session.ts";
 
@@ -11,7 +13,15 @@ export interface DeliveryOrigin {
   readonly identifiers: readonly number[];
   /** The Shared Subscription whose member the Session is, or null. */
   readonly group: SharedGroup<Session> | null;
+  /** 0, or 1 + index of the group in the match result, and so in the ROUTE record, of the message. */
+  readonly ordinal: number;
 }
+
+/** Finds the group that a message was owed to; undefined when nobody is subscribed to it any more. */
+export type GroupOf = (owed: OwedGroup) => SharedGroup<Session> | undefined;
+
+/** Takes over one reference with each call that returns true; false leaves the message where it is. */
+export type Surrender = (position: Position, origin: DeliveryOrigin) => boolean;
 
 /** The Subscription Identifiers of an origin. */
 export function identifiersOf(origin: DeliveryOrigin | null): readonly number[] {

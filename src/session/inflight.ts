@@ -13,7 +13,11 @@
  *
  * After a reconnect every entry is sent again before anything new: first all PUBRELs, which no window may delay, then
  * the PUBLISHes, as the window allows. Each goes in the order above. [MQTT-4.4.0-1] [MQTT-3.3.4-10]
+ *
+ * After a restart of the broker the ring is rebuilt with `restore`, which leaves free slots for the Packet Identifiers
+ * that were completed in between.
  */
+import assert from "node:assert/strict";
 import type { DeliveryOrigin } from "./delivery_origin.ts";
 
 /** What an entry waits for. */
@@ -53,6 +57,33 @@ export class InflightWindow {
    */
   add(position: number, state: number, retain: boolean, origin: DeliveryOrigin | null): number {
     if (this.#first === this.#next) this.#first = this.#next = this.#next % PACKET_IDS;
+    const packetId = this.#next % PACKET_IDS + 1;
+    this.#put(position, state, retain, origin);
+    this.#resend = this.#next;
+    this.onWire++;
+    return packetId;
+  }
+
+  /**
+   * Puts back an entry from before a restart of the broker: it is to be sent again. Later `add`s follow the last one.
+   *
+   * Only on a window that never had an `add`, and in the order in which the entries were sent: each Packet Identifier
+   * follows the one before, with or without a gap, and comes once.
+   */
+  restore(packetId: number, position: number, state: number, retain: boolean, origin: DeliveryOrigin | null): void {
+    if (this.#first === this.#next) {
+      this.#first = this.#next = packetId - 1;
+      this.restart();
+    }
+    const gap = (packetId - 1 - this.#next % PACKET_IDS + PACKET_IDS) % PACKET_IDS;
+    assert(this.#next + gap - this.#first < PACKET_IDS, "a Packet Identifier was restored twice or out of order");
+    // Grown first: growing copies what lies before `#next`. The slots of the gap are FREE, as all that were never used.
+    while (this.#next + gap - this.#first >= this.#positions.length) this.#grow();
+    this.#next += gap;
+    this.#put(position, state, retain, origin);
+  }
+
+  #put(position: number, state: number, retain: boolean, origin: DeliveryOrigin | null): void {
     if (this.#next - this.#first === this.#positions.length) this.#grow();
     const slot = this.#next & (this.#positions.length - 1);
     this.#positions[slot] = position;
@@ -62,11 +93,8 @@ export class InflightWindow {
       this.#origins = new Array<DeliveryOrigin | null>(this.#positions.length).fill(null);
     }
     if (this.#origins !== undefined) this.#origins[slot] = origin;
-    const packetId = this.#next % PACKET_IDS + 1;
-    this.#resend = ++this.#next;
+    this.#next++;
     this.count++;
-    this.onWire++;
-    return packetId;
   }
 
   /** Slot of a Packet Identifier that waits for something on this connection, or -1. */
@@ -87,7 +115,7 @@ export class InflightWindow {
     return this.#states[slot]!;
   }
 
-  /** Position of a slot's message; meaningless once it waits for PUBCOMP. */
+  /** Position of a slot's message; once it waits for PUBCOMP a number only, whose message may be gone. */
   positionOf(slot: number): number {
     return this.#positions[slot]!;
   }
@@ -164,15 +192,14 @@ export class InflightWindow {
   }
 
   /**
-   * Visits every entry, oldest first. The visitor returns true to remove the entry.
-   *
-   * Only while no connection serves the Session. O(window).
+   * Visits every entry, oldest first. The visitor returns true to remove the entry, which it may only while no
+   * connection serves the Session. O(window).
    */
-  sweep(visit: (slot: number) => boolean): void {
+  sweep(visit: (slot: number, packetId: number) => boolean): void {
     const mask = this.#positions.length - 1;
     for (let sequence = this.#first; sequence < this.#next; sequence++) {
       const slot = sequence & mask;
-      if (this.#states[slot] !== InflightState.FREE && visit(slot)) this.#free(slot);
+      if (this.#states[slot] !== InflightState.FREE && visit(slot, sequence % PACKET_IDS + 1)) this.#free(slot);
     }
   }
 

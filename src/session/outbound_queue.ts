@@ -7,7 +7,7 @@
  */
 import type { DeliveryOrigin } from "./delivery_origin.ts";
 
-/** First in, first out. `shift` leaves its result in `position`, `flags` and `origin`: nothing is allocated. */
+/** First in, first out. `shift` leaves its result in `position`, `flags`, `size`, `origin`: nothing is allocated. */
 export class OutboundQueue {
   /** Messages waiting. */
   count = 0;
@@ -17,6 +17,8 @@ export class OutboundQueue {
   position = 0;
   /** Result of `shift`: granted QoS in bits 0 and 1, RETAIN in bit 2. */
   flags = 0;
+  /** Result of `shift`: stored bytes of the message. */
+  size = 0;
   /** Result of `shift`. */
   origin: DeliveryOrigin | null = null;
   #head = 0;
@@ -57,6 +59,7 @@ export class OutboundQueue {
     const index = this.#head;
     this.position = this.#positions[index]!;
     this.flags = this.#flags[index]!;
+    this.size = this.#sizes[index]!;
     this.origin = this.#origins === undefined ? null : this.#origins[index]!;
     return true;
   }
@@ -65,11 +68,22 @@ export class OutboundQueue {
   shift(): boolean {
     if (!this.peek()) return false;
     const index = this.#head;
-    this.bytes -= this.#sizes[index]!;
+    this.bytes -= this.size;
     if (this.#origins !== undefined) this.#origins[index] = null;
     this.#head = (index + 1) & (this.#positions.length - 1);
     if (--this.count === 0 && this.#positions.length > CAPACITY_KEPT_MAX) this.#shrink();
     return true;
+  }
+
+  /** Visits every message, oldest first; the visitor must leave the queue alone. */
+  forEach(visit: (position: number, flags: number, size: number, origin: DeliveryOrigin | null) => void): void {
+    const mask = this.#positions.length - 1;
+    const origins = this.#origins;
+    for (let i = 0; i < this.count; i++) {
+      const index = (this.#head + i) & mask;
+      const origin = origins === undefined ? null : origins[index]!;
+      visit(this.#positions[index]!, this.#flags[index]!, this.#sizes[index]!, origin);
+    }
   }
 
   /** A backlog that is gone gives its memory back. */

@@ -6,6 +6,8 @@
  *   drop-newest   the new message is refused
  *   reject        the new message is refused; the router has told its publisher where it could
  */
+import { ProgressKind } from "../storage/record.ts";
+import { appendProgress } from "./delivery_progress.ts";
 import type { OutboundQueue } from "./outbound_queue.ts";
 import type { SessionContext } from "./session_context.ts";
 import type { SessionLimits } from "./session_limits.ts";
@@ -24,12 +26,18 @@ export function isQueueFull(queue: OutboundQueue | undefined, size: number, limi
 }
 
 /**
- * Makes room for a message as the policy says; what is dropped is counted and its reference released.
+ * Makes room for a message as the policy says; what is dropped is counted, recorded and its reference released.
  *
  * @param size Its stored bytes.
- * @returns False when the message itself must go: it was counted.
+ * @param recordNumber Of the Session.
+ * @returns False when the message itself must go: it was counted, and that is all.
  */
-export function makeQueueRoom(queue: OutboundQueue, size: number, context: SessionContext): boolean {
+export function makeQueueRoom(
+  queue: OutboundQueue,
+  size: number,
+  context: SessionContext,
+  recordNumber: number,
+): boolean {
   const { store, counters, limits } = context;
   const canEverFit = limits.queuedBytesMax === 0 || size <= limits.queuedBytesMax;
   while (isQueueFull(queue, size, limits)) {
@@ -40,6 +48,7 @@ export function makeQueueRoom(queue: OutboundQueue, size: number, context: Sessi
     }
     counters.messagesDropped.queue_full_oldest++;
     counters.messagesQueued--;
+    appendProgress(store, ProgressKind.DONE, recordNumber, queue.position, 0, queue.origin);
     store.release(queue.position);
   }
   return true;

@@ -3,7 +3,8 @@
  *
  * This file owns the way out: messages owed to the client (queue), sent and unacknowledged (in-flight window), and
  * the acknowledgements that complete them. The way in is `packet_handler.ts`. It is sans-I/O: time comes as an
- * argument, packets leave through a `PacketSink`, and it never waits for anything.
+ * argument, packets leave through a `PacketSink`, and it never waits for anything. `owed_messages.ts` deals with all
+ * that is owed at once, `delivery_progress.ts` with what of it is on record.
  *
  *   deliverOnce   QoS 0: straight into the sink, or dropped and counted when the sink is full or away
  *   deliverStored QoS 1, 2: into the sink while the window has room, else a position in the queue
@@ -15,14 +16,19 @@
 import { Message } from "../protocol/message.ts";
 import type { ProtocolVersion, QoS, Will } from "../protocol/packets.ts";
 import { type AckFrame, AckHeader, writeAck } from "../protocol/publish_codec.ts";
-import { NO_IDENTIFIERS } from "../protocol/publish_encoder.ts";
 import { ReasonCode } from "../protocol/reason_codes.ts";
+import type { OwedMessage } from "../storage/durable_state.ts";
+import type { Position } from "../storage/message_store.ts";
+import { ProgressKind } from "../storage/record.ts";
 import type { Subscriber, Subscription } from "../topics/subscription.ts";
-import { type DeliveryOrigin, identifiersOf } from "./delivery_origin.ts";
+import { type DeliveryOrigin, type GroupOf, identifiersOf, type Surrender } from "./delivery_origin.ts";
+import { appendProgress } from "./delivery_progress.ts";
 import { InflightState, InflightWindow } from "./inflight.ts";
 import { OutboundQueue } from "./outbound_queue.ts";
+import { discardOwed, restoreInflight, restoreQueue, surrenderShared, walkOwed } from "./owed_messages.ts";
 import { PacketIdSet } from "./packet_id_set.ts";
 import type { PacketSink } from "./packet_sink.ts";
+import { writePublish } from "./publish_writer.ts";
 import { isQueueFull, makeQueueRoom } from "./queue_bounds.ts";
 import type { ConnectionTraits, SessionContext } from "./session_context.ts";
 import { type InboundAliases, OutboundAliases } from "./topic_aliases.ts";
@@ -37,6 +43,8 @@ export class Session implements Subscriber {
   packetBytesMax = 0;
   /** Seconds; 0xFFFFFFFF = never. [MQTT 5.0, 3.1.2.11.2] */
   sessionExpiryInterval = 0;
+  /** Number in the store's records, set once before the first subscription; 0 = not recorded. */
+  recordNumber = 0;
   /** True once the Session State was discarded; nothing may be delivered to it any more. */
   isEnded = false;
   /** Will Message of the present connection, until it is published or removed. */
@@ -49,6 +57,7 @@ export class Session implements Subscriber {
   readonly inboundQos2 = new PacketIdSet();
   /** Aliases of the present connection. */
   inboundAliases: InboundAliases | undefined = undefined;
+  outboundAliases: OutboundAliases | undefined = undefined;
   /** Inbound QoS 1 and 2 messages of this connection that count against the announced Receive Maximum. */
   inboundUnacknowledged = 0;
   /** Receive Maximum that the present connection was told; a reload changes it for later ones. */
@@ -57,7 +66,6 @@ export class Session implements Subscriber {
   inboundAliasMax = 0;
   readonly #context: SessionContext;
   #windowMax = 0;
-  #outboundAliases: OutboundAliases | undefined = undefined;
   #inflight: InflightWindow | undefined = undefined;
   #queue: OutboundQueue | undefined = undefined;
 
@@ -67,6 +75,10 @@ export class Session implements Subscriber {
 
   get isOnline(): boolean {
     return this.sink !== null;
+  }
+
+  get isRecorded(): boolean {
+    return this.recordNumber !== 0;
   }
 
   /** Messages sent and not completed. */
@@ -94,6 +106,26 @@ export class Session implements Subscriber {
     return this.sink !== null && this.queuedCount === 0 && this.#hasRoom(this.sink);
   }
 
+  /** Takes up what was owed before a restart. Called once, while offline, before anything is delivered. */
+  restore(owed: readonly OwedMessage[], groupOf: GroupOf): void {
+    this.#inflight = restoreInflight(owed, groupOf, this.#context);
+    this.#queue = restoreQueue(owed, groupOf, this.#context);
+  }
+
+  /** Takes up the inbound QoS 2 messages that waited for PUBREL before a restart. [MQTT-4.3.3-10] */
+  restoreInbound(packetIds: Iterable<number>): void {
+    for (const packetId of packetIds) this.inboundQos2.add(packetId);
+  }
+
+  /**
+   * Visits what is owed of the messages from `first` to below `end`: what was sent, in wire order, then the queue.
+   *
+   * A message that was received and waits for PUBCOMP is visited too, without size. O(window + queue).
+   */
+  walkOwed(first: Position, end: Position, visit: (owed: OwedMessage) => void): void {
+    walkOwed(this.#inflight, this.#queue, this.#context, first, end, visit);
+  }
+
   /** Starts serving the Session through a connection. `pump` follows once CONNACK is written. [MQTT-4.4.0-1] */
   attach(sink: PacketSink, traits: ConnectionTraits): void {
     this.sink = sink;
@@ -101,7 +133,7 @@ export class Session implements Subscriber {
     this.isV5 = traits.version === 5;
     this.packetBytesMax = traits.packetBytesMax;
     this.#windowMax = traits.receiveMaximum;
-    this.#outboundAliases = traits.topicAliasMaximum > 0 ? new OutboundAliases(traits.topicAliasMaximum) : undefined;
+    this.outboundAliases = traits.topicAliasMaximum > 0 ? new OutboundAliases(traits.topicAliasMaximum) : undefined;
     this.inboundAliases = undefined;
     this.inboundUnacknowledged = 0;
     this.inboundReceiveMaximum = this.#context.limits.receiveMaximum;
@@ -112,7 +144,7 @@ export class Session implements Subscriber {
   /** Stops serving the Session: the client is away. */
   detach(): void {
     this.sink = null;
-    this.#outboundAliases = undefined;
+    this.outboundAliases = undefined;
     this.inboundAliases = undefined;
   }
 
@@ -124,7 +156,7 @@ export class Session implements Subscriber {
   deliverOnce(message: Message, retain: boolean, identifiers: readonly number[]): void {
     const sink = this.sink;
     if (sink === null || !sink.isOpen) return;
-    if (this.#hasRoom(sink)) this.#write(sink, message, retain ? 1 : 0, 0, identifiers);
+    if (this.#hasRoom(sink)) writePublish(this, this.#context, sink, message, retain ? 1 : 0, 0, identifiers);
     else this.#context.counters.messagesDropped.outbound_full++;
   }
 
@@ -161,7 +193,10 @@ export class Session implements Subscriber {
     if (this.isEnded) return false;
     const queue = this.#queue ??= new OutboundQueue();
     const size = store.sizeOf(position);
-    if (!makeQueueRoom(queue, size, this.#context)) return false;
+    if (!makeQueueRoom(queue, size, this.#context, this.recordNumber)) {
+      this.#note(ProgressKind.DONE, position, 0, origin);
+      return false;
+    }
     store.retain(position);
     queue.push(position, flags, size, origin);
     counters.messagesQueued++;
@@ -190,17 +225,18 @@ export class Session implements Subscriber {
       counters.messagesQueued--;
       const position = queue.position;
       store.read(position, WAITING);
-      if (WAITING.isExpired(nowMs)) {
-        counters.messagesDropped.expired++;
-        store.release(position);
-        continue;
-      }
-      encoder.begin(WAITING, nowMs, 1);
       const retain = (queue.flags & 4) !== 0;
-      if (isQos0) {
-        this.#write(sink, WAITING, retain ? 1 : 0, 0, identifiersOf(queue.origin));
-        store.release(position);
-      } else this.#send(sink, WAITING, position, (queue.flags & 3) as QoS, retain, queue.origin);
+      if (WAITING.isExpired(nowMs)) counters.messagesDropped.expired++;
+      else {
+        encoder.begin(WAITING, nowMs, 1);
+        if (!isQos0) {
+          this.#send(sink, WAITING, position, (queue.flags & 3) as QoS, retain, queue.origin);
+          continue;
+        }
+        writePublish(this, this.#context, sink, WAITING, retain ? 1 : 0, 0, identifiersOf(queue.origin));
+      }
+      this.#note(ProgressKind.DONE, position, 0, queue.origin);
+      store.release(position);
     }
   }
 
@@ -213,7 +249,7 @@ export class Session implements Subscriber {
     const inflight = this.#inflight;
     const slot = inflight === undefined ? -1 : inflight.find(ack.packetId);
     if (slot === -1 || inflight!.stateOf(slot) !== InflightState.AWAITING_PUBACK) return;
-    this.#complete(inflight!, slot, true);
+    this.#complete(inflight!, slot, ack.packetId);
     if (this.queuedCount > 0 || inflight!.hasResends) this.pump(nowMs);
   }
 
@@ -226,11 +262,13 @@ export class Session implements Subscriber {
     const state = slot === -1 ? InflightState.FREE : inflight!.stateOf(slot);
     if (state === InflightState.AWAITING_PUBREC) {
       if (ack.reasonCode >= 0x80) {
-        this.#complete(inflight!, slot, true);
+        this.#complete(inflight!, slot, ack.packetId);
         this.pump(nowMs);
         return;
       }
-      this.#context.store.release(inflight!.positionOf(slot));
+      const position = inflight!.positionOf(slot);
+      this.#note(ProgressKind.RECEIVED, position, ack.packetId, inflight!.originOf(slot));
+      this.#context.store.release(position);
       inflight!.setAwaitingPubcomp(slot);
     } else if (state !== InflightState.AWAITING_PUBCOMP) {
       if (ack.reasonCode >= 0x80) return;
@@ -245,7 +283,7 @@ export class Session implements Subscriber {
     const inflight = this.#inflight;
     const slot = inflight === undefined ? -1 : inflight.find(ack.packetId);
     if (slot === -1 || inflight!.stateOf(slot) !== InflightState.AWAITING_PUBCOMP) return;
-    this.#complete(inflight!, slot, false);
+    this.#complete(inflight!, slot, ack.packetId);
     if (this.queuedCount > 0 || inflight!.hasResends) this.pump(nowMs);
   }
 
@@ -262,48 +300,16 @@ export class Session implements Subscriber {
    * Gives up the messages of Shared Subscriptions that this client will not get now, so that others can have them:
    * queued ones, and QoS 1 ones it left unacknowledged. QoS 2 ones already sent stay with the Session. [MQTT-4.8.2-4]
    *
-   * Only while no connection serves the Session.
-   *
-   * @param give Takes over one reference with each call that returns true; false leaves the message here.
+   * Only while no connection serves the Session. What becomes of a message that is taken over is its taker's to record.
    */
-  surrenderShared(give: (position: number, origin: DeliveryOrigin) => boolean): void {
-    const inflight = this.#inflight;
-    inflight?.sweep((slot) => {
-      const origin = inflight.originOf(slot);
-      if (origin === null || origin.group === null) return false;
-      if (inflight.stateOf(slot) !== InflightState.AWAITING_PUBACK) return false;
-      if (!give(inflight.positionOf(slot), origin)) return false;
-      this.#context.counters.messagesInflight--;
-      return true;
-    });
-    const queue = this.#queue;
-    for (let left = queue === undefined || !queue.hasOrigins ? 0 : queue.count; left > 0; left--) {
-      queue!.shift();
-      const { position, flags, origin } = queue!;
-      if (origin !== null && origin.group !== null && give(position, origin)) this.#context.counters.messagesQueued--;
-      else queue!.push(position, flags, this.#context.store.sizeOf(position), origin);
-    }
+  surrenderShared(give: Surrender): void {
+    surrenderShared(this.#inflight, this.#queue, this.#context, give);
   }
 
   /** Discards the Session State: everything still owed is released and counted. */
   end(): void {
-    const { store, counters } = this.#context;
     this.isEnded = true;
-    const inflight = this.#inflight;
-    counters.messagesInflight -= this.inflightCount;
-    inflight?.sweep((slot) => {
-      if (inflight.stateOf(slot) !== InflightState.AWAITING_PUBCOMP) {
-        counters.messagesDropped.session_ended++;
-        store.release(inflight.positionOf(slot));
-      }
-      return true;
-    });
-    const queue = this.#queue;
-    while (queue !== undefined && queue.shift()) {
-      counters.messagesDropped.session_ended++;
-      counters.messagesQueued--;
-      store.release(queue.position);
-    }
+    discardOwed(this.#inflight, this.#queue, this.#context, this.recordNumber);
     this.inboundQos2.clear();
   }
 
@@ -333,9 +339,10 @@ export class Session implements Subscriber {
     const state = qos === 1 ? InflightState.AWAITING_PUBACK : InflightState.AWAITING_PUBREC;
     const packetId = inflight.add(position, state, retain, origin);
     this.#context.counters.messagesInflight++;
-    if (!this.#write(sink, message, (qos << 1) | (retain ? 1 : 0), packetId, identifiersOf(origin))) {
-      this.#complete(inflight, inflight.find(packetId), true);
-    }
+    const flags = (qos << 1) | (retain ? 1 : 0);
+    if (writePublish(this, this.#context, sink, message, flags, packetId, identifiersOf(origin))) {
+      this.#note(ProgressKind.SENT, position, packetId, origin);
+    } else this.#complete(inflight, inflight.find(packetId), packetId);
   }
 
   #resend(sink: PacketSink, inflight: InflightWindow, nowMs: number): void {
@@ -353,44 +360,27 @@ export class Session implements Subscriber {
       encoder.begin(WAITING, nowMs, 1);
       const flags = DUP | qosBits | (inflight.retainOf(slot) ? 1 : 0);
       // Its expiry counts no more: delivery has begun. [MQTT-4.3.3-7]
-      if (this.#write(sink, WAITING, flags, packetId, identifiers)) {
+      if (writePublish(this, this.#context, sink, WAITING, flags, packetId, identifiers)) {
         inflight.noteResent();
       } else {
         counters.messagesInflight--;
+        this.#note(ProgressKind.DONE, position, packetId, inflight.originOf(slot));
         store.release(position);
         inflight.dropResend();
       }
     }
   }
 
-  /** Writes a PUBLISH; false when it is larger than the client takes: dropped as if delivered. [MQTT-3.1.2-25] */
-  #write(
-    sink: PacketSink,
-    message: Message,
-    flags: number,
-    packetId: number,
-    identifiers: readonly number[],
-  ): boolean {
-    const { encoder, counters } = this.#context;
-    const own = this.isV5 ? identifiers : NO_IDENTIFIERS;
-    const size = this.#outboundAliases === undefined
-      ? encoder.write(sink.out, this.isV5, flags, packetId, own, this.packetBytesMax)
-      : encoder.writeAliased(sink.out, this.#outboundAliases, flags, packetId, own, this.packetBytesMax);
-    if (size === 0) {
-      counters.messagesDropped.packet_too_large++;
-      return false;
-    }
-    counters.packetsSent++;
-    counters.messagesDelivered++;
-    counters.bytesDelivered += message.payloadEnd - message.payloadStart;
-    if (!sink.isTouched) sink.touch();
-    return true;
-  }
-
-  #complete(inflight: InflightWindow, slot: number, isStored: boolean): void {
-    if (isStored) this.#context.store.release(inflight.positionOf(slot));
+  #complete(inflight: InflightWindow, slot: number, packetId: number): void {
+    const position = inflight.positionOf(slot);
+    this.#note(ProgressKind.DONE, position, packetId, inflight.originOf(slot));
+    if (inflight.stateOf(slot) !== InflightState.AWAITING_PUBCOMP) this.#context.store.release(position);
     inflight.complete(slot);
     this.#context.counters.messagesInflight--;
+  }
+
+  #note(kind: number, position: Position, packetId: number, origin: DeliveryOrigin | null): void {
+    appendProgress(this.#context.store, kind, this.recordNumber, position, packetId, origin);
   }
 }
 

@@ -47,6 +47,8 @@ export class MemoryLog {
   /** The chunk found by the last `#locate`, and the record's offset in it. */
   #found: Chunk;
   #foundOffset = 0;
+  /** The chunk that the last `read` gave a view of: its storage is not used again while the view may be looked at. */
+  #viewed: Chunk | undefined;
 
   /** @param bytesMax Bytes of memory that messages may take. */
   constructor(bytesMax: number) {
@@ -88,10 +90,10 @@ export class MemoryLog {
     return this.lastPosition = chunk.sequence * CHUNK_BYTES + start + 1;
   }
 
-  /** Fills `into` with the message at `position`; the bytes are valid until the next `append` or `release`. */
+  /** Fills `into` with the message at `position`: a view until the next `read`, as long as the reference stays. */
   read(position: number, into: Message): void {
     this.#locate(position);
-    const chunk = this.#found;
+    const chunk = this.#viewed = this.#found;
     const start = this.#foundOffset;
     const word = start >> 2;
     const words = chunk.words;
@@ -263,7 +265,7 @@ export class MemoryLog {
       start += size;
     }
     this.#chunks.delete(chunk.sequence);
-    if (this.bytesHeld > this.bytesMax) this.bytesHeld -= chunk.bytes.length;
+    if (this.bytesHeld > this.bytesMax || chunk === this.#viewed) this.bytesHeld -= chunk.bytes.length;
     else this.#shelve(chunk);
   }
 }

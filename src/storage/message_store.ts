@@ -9,11 +9,25 @@
  * Messages are stored once and counted: whoever still owes a stored message to a receiver holds a reference
  * (`retain`), and the store may forget a message when its last reference is released.
  *
+ * What a crash must not undo is appended too:
+ *
+ *   appendRoute           who is owed the messages that name it; written once per match result and `routesValidFrom`
+ *   appendProgress        how far a delivery to a recorded Session is; never waited for, but written before the packets
+ *                         of its turn leave, so that the Packet Identifier a client saw is known after a crash
+ *   appendRelease         PUBREL of an inbound QoS 2 message
+ *   appendSessionChange   life of recorded Sessions and of Will Messages
+ *
+ * A Session that outlives its connection is *recorded* and has a number, `newSessionNumber()`, that is never used
+ * again; 0 stands for all others.
+ *
  * Obligations of an implementation:
  *  - `append` copies; the message view may change as soon as it returns;
  *  - the listener runs outside of any `append…` call, with positions in increasing order, possibly before `commit()`
  *    returns and never without a call to `commit()`;
- *  - `read` answers for every position that holds a reference.
+ *  - `commit()` writes everything appended so far before it returns (to where a killed process leaves it behind), so
+ *    that the caller may let packets go that speak of it; what has to be *safe* first waits for `committed`;
+ *  - `read` answers for every position that holds a reference; its view is valid until the next `read`, whatever is
+ *    appended or released meanwhile, as long as the reference stays.
  */
 import * as Context from "effect/Context";
 import * as Effect from "effect/Effect";
@@ -21,6 +35,7 @@ import * as Layer from "effect/Layer";
 import { ConfigStore } from "../config/reload.ts";
 import type { Message } from "../protocol/message.ts";
 import type { QoS } from "../protocol/packets.ts";
+import type { OwedMessage, RecoveredState } from "./durable_state.ts";
 import { MemoryLog } from "./memory_log.ts";
 
 /** A place in the total order: a whole number that fits a double exactly and never decreases. A message's is not 0. */
@@ -29,33 +44,148 @@ export type Position = number;
 /** Answer of `append` when the store has no room: the message is not stored and must be refused. */
 export const STORE_FULL = -1;
 
-/** Something that happened to a Session which has to survive with it. */
+/** Opening a Session, or changing its Session Expiry Interval: the last one counts. The Session is connected. */
+export interface OpenChange {
+  readonly kind: "open";
+  readonly session: number;
+  readonly clientId: string;
+  /** Seconds; 0xFFFFFFFF = never. */
+  readonly sessionExpiryInterval: number;
+  readonly username?: string;
+}
+
+/** A subscription as it was granted. */
+export interface StoredSubscription {
+  /** Topic Filter as the client wrote it, `$share/…` included. */
+  readonly filter: string;
+  readonly qos: QoS;
+  readonly noLocal: boolean;
+  readonly retainAsPublished: boolean;
+  readonly retainHandling: 0 | 1 | 2;
+  /** 0 = none. */
+  readonly subscriptionIdentifier: number;
+}
+
+/** A Will Message, ready for JSON. */
+export interface StoredWill {
+  readonly topic: string;
+  readonly qos: QoS;
+  readonly retain: boolean;
+  /** Base64. */
+  readonly payload: string;
+  /** Base64 of the properties that travel with the message, in v5 wire form without length. */
+  readonly properties: string;
+  /** Seconds. */
+  readonly willDelayInterval: number;
+  /** Seconds; absent = never expires. */
+  readonly messageExpiryInterval?: number;
+}
+
+/** Something that happened to a recorded Session, or to a Will Message, and has to survive. JSON in the log. */
 export type SessionChange =
-  | { readonly kind: "open"; readonly clientId: string; readonly sessionExpiryInterval: number }
-  | { readonly kind: "subscribe"; readonly clientId: string; readonly filter: string; readonly qos: QoS }
-  | { readonly kind: "unsubscribe"; readonly clientId: string; readonly filter: string }
-  | { readonly kind: "end"; readonly clientId: string };
+  | OpenChange
+  | { readonly kind: "offline"; readonly session: number; readonly atMs: number }
+  | { readonly kind: "subscribe"; readonly session: number; readonly subscription: StoredSubscription }
+  | { readonly kind: "unsubscribe"; readonly session: number; readonly filter: string }
+  | { readonly kind: "end"; readonly session: number }
+  /** The present connection of a client, recorded or not, has a Will Message. */
+  | { readonly kind: "will"; readonly clientId: string; readonly will: StoredWill }
+  /** The connection ended, the Will Message waits for its delay. */
+  | { readonly kind: "will-delayed"; readonly clientId: string; readonly will: StoredWill; readonly dueMs: number }
+  /** The Will Message was published or taken back. */
+  | { readonly kind: "will-over"; readonly clientId: string }
+  /** A Session is owed a message that no route gave it: a Retained Message. */
+  | {
+    readonly kind: "owe";
+    readonly session: number;
+    readonly position: Position;
+    /** Granted QoS in bits 0 and 1, RETAIN in bit 2. */
+    readonly flags: number;
+    readonly identifiers: readonly number[];
+  };
+
+/** What one recorded Session gets of the messages of a route. Only recorded Sessions stand in routes. */
+export interface RouteReceiver {
+  readonly session: number;
+  /** Granted QoS, not limited by the message's. */
+  readonly qos: QoS;
+  readonly retainAsPublished: boolean;
+  readonly identifiers: readonly number[];
+  /** What it gets of its own messages: absent = the same (No Local not set), `null` = nothing. */
+  readonly local?:
+    | { readonly qos: QoS; readonly retainAsPublished: boolean; readonly identifiers: readonly number[] }
+    | null;
+}
+
+/** The routing result of a topic. JSON in the log. */
+export interface Route {
+  readonly receivers: readonly RouteReceiver[];
+  /** All matching Shared Subscriptions. */
+  readonly groups: readonly { readonly name: string; readonly filter: string }[];
+}
+
+/** Walks what the broker owes; set by the broker, used when messages move out of the log. */
+export interface OwedWalk {
+  /**
+   * Visits all messages from `first` to below `end` that are owed: to recorded Sessions, by session number, and with
+   * number 0 those of shared groups with a recorded member that a Session which is not recorded holds. Yields between
+   * Sessions, so that the caller can let others work. What is retained (`MessageStore.retain`) during the walk may or
+   * may not be visited.
+   */
+  walkOwed(first: Position, end: Position, visit: (session: number, owed: OwedMessage) => void): Iterable<void>;
+}
 
 /** Where Application Messages and Session changes are kept. */
 export class MessageStore extends Context.Service<MessageStore, {
   /** Everything at or below this position is safe. */
   readonly committed: Position;
+  /** The position given out last: once it is committed, so is everything appended before. */
+  readonly lastPosition: Position;
+  /** True while messages and new promises are refused: no space left, or a failed disk. */
+  readonly isFull: boolean;
+  /** True while so many bytes wait for their commit that publishers should not be read from. */
+  readonly isCongested: boolean;
+  /** Routes below this position must not be named any more. */
+  readonly routesValidFrom: Position;
+  /** What was found at the start; undefined for a store that forgets. The broker takes it once, before any append. */
+  readonly recovered: RecoveredState | undefined;
+  /** True when Sessions are to be recorded. */
+  readonly isDurable: boolean;
+  /** A session number that was never used. */
+  newSessionNumber(): number;
   /**
    * Appends a copy of a message with one reference, which belongs to the caller.
    *
-   * @param clientId Client Identifier of the publishing Session, "" for the broker itself.
+   * The position may be far above `lastPosition` (a message that need not be logged); wait for `lastPosition`.
+   *
+   * @param publisher Session number of the publisher, 0 when it is not recorded or the broker itself.
+   * @param packetId Of an inbound QoS 2 message, else 0.
+   * @param route Position of its route, 0 when no recorded Session and no group is owed the message.
    * @returns Its position, or `STORE_FULL`.
    */
-  append(message: Message, clientId: string): Position;
-  /** Appends that an inbound QoS 2 Packet Identifier was released by PUBREL. [MQTT-4.3.3-12] */
-  appendRelease(clientId: string, packetId: number): Position;
-  /** Appends a Session change. */
+  append(message: Message, publisher: number, packetId: number, route: Position): Position;
+  /** Appends a routing result for later `append`s. */
+  appendRoute(route: Route): Position;
+  /**
+   * Appends how far a delivery is.
+   *
+   * @param kind One of `ProgressKind`.
+   * @param session Session number, 0 when a member of a shared group that is not recorded took the message.
+   * @param packetId It was sent with, 0 = not sent.
+   * @param group 0, or 1 + index of the shared group in the message's route.
+   */
+  appendProgress(kind: number, session: number, position: Position, packetId: number, group: number): void;
+  /** Appends that an inbound QoS 2 Packet Identifier of a recorded Session was released by PUBREL. [MQTT-4.3.3-12] */
+  appendRelease(session: number, packetId: number): Position;
+  /** Appends a Session change. Never refused; the caller asks `isFull` before it promises anything new. */
   appendSessionChange(change: SessionChange): Position;
   /** Asks for everything appended so far to be committed; called once at the end of a turn. */
   commit(): void;
   /** Sets the one listener that hears of commits. */
   whenCommitted(listener: (committed: Position) => void): void;
-  /** Fills `into` with the message at `position`; its bytes are valid until the next `append`. */
+  /** Sets the walk over what is owed. */
+  setOwedWalk(walk: OwedWalk): void;
+  /** Fills `into` with the message at `position`; see the obligations above. */
   read(position: Position, into: Message): void;
   /** Stored size of the message at `position` in bytes: topic, properties and payload. */
   sizeOf(position: Position): number;
@@ -80,9 +210,14 @@ export class MessageStore extends Context.Service<MessageStore, {
   );
 }
 
-/** What `layerMemory` provides; built directly where no Layer graph is wanted. */
+/** What `layerMemory` provides; built directly where no Layer graph is wanted. Session life leaves no trace in it. */
 export class MemoryMessageStore implements Context.Service.Shape<typeof MessageStore> {
   committed: Position = 0;
+  readonly isFull = false;
+  readonly isCongested = false;
+  readonly routesValidFrom: Position = 0;
+  readonly recovered = undefined;
+  readonly isDurable = false;
   readonly #log: MemoryLog;
   #listener: (committed: Position) => void = () => {};
 
@@ -94,9 +229,23 @@ export class MemoryMessageStore implements Context.Service.Shape<typeof MessageS
     return this.#log.bytesHeld;
   }
 
+  get lastPosition(): Position {
+    return this.#log.lastPosition;
+  }
+
+  newSessionNumber(): number {
+    return 0;
+  }
+
   append(message: Message): Position {
     return this.#log.append(message);
   }
+
+  appendRoute(): Position {
+    return 0;
+  }
+
+  appendProgress(): void {}
 
   appendRelease(): Position {
     return this.#log.lastPosition;
@@ -114,6 +263,8 @@ export class MemoryMessageStore implements Context.Service.Shape<typeof MessageS
   whenCommitted(listener: (committed: Position) => void): void {
     this.#listener = listener;
   }
+
+  setOwedWalk(): void {}
 
   read(position: Position, into: Message): void {
     this.#log.read(position, into);

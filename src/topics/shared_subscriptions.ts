@@ -29,6 +29,7 @@ export class SharedGroup<S extends Subscriber> {
   readonly #offline: Member<S>[] = [];
   #turn = 0;
   #offlineTurn = 0;
+  #recordedCount = 0;
 
   /**
    * @param group The ShareName.
@@ -46,6 +47,11 @@ export class SharedGroup<S extends Subscriber> {
     return this.size > 0;
   }
 
+  /** True while a member is recorded: what the group is owed must then survive a crash. O(1). */
+  get hasRecordedMember(): boolean {
+    return this.#recordedCount > 0;
+  }
+
   /**
    * Adds a member, or replaces the subscription of one; a replacement keeps its turn.
    *
@@ -61,6 +67,7 @@ export class SharedGroup<S extends Subscriber> {
     }
     const member = new Member(subscription);
     this.#members.set(subscription.subscriber, member);
+    if (member.isRecorded) this.#recordedCount++;
     enter(subscription.subscriber.isOnline ? this.#online : this.#offline, member);
     return undefined;
   }
@@ -70,6 +77,7 @@ export class SharedGroup<S extends Subscriber> {
     const member = this.#members.get(subscriber);
     if (member === undefined) return undefined;
     this.#members.delete(subscriber);
+    if (member.isRecorded) this.#recordedCount--;
     leave(member);
     return member.subscription;
   }
@@ -132,12 +140,15 @@ export class SharedGroup<S extends Subscriber> {
 
 class Member<S extends Subscriber> {
   receiver: Receiver<S>;
+  /** As it was counted when the member came. */
+  readonly isRecorded: boolean;
   list: Member<S>[] | undefined = undefined;
   /** Index in `list`. */
   position = 0;
 
   constructor(public subscription: Subscription<S>) {
     this.receiver = receiverOf(subscription);
+    this.isRecorded = subscription.subscriber.isRecorded;
   }
 }
 

@@ -12,6 +12,8 @@ export interface Subscriber {
   readonly clientId: string;
   /** True while a Network Connection serves the session. Read when a shared subscription picks a member. */
   readonly isOnline: boolean;
+  /** True when it outlives its connection and a crash. The same from its first subscription on. */
+  readonly isRecorded: boolean;
 }
 
 /** One subscription as it was granted. [MQTT 5.0, 3.8.3.1 and 4.8] */

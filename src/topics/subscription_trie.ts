@@ -29,12 +29,17 @@ import { hasWildcard, levelCount, TREE_LEVELS_MAX } from "./topic_rules.ts";
 import { VacancyRing } from "./vacancy_ring.ts";
 import { WildcardTree } from "./wildcard_tree.ts";
 
-/** Who gets the messages of one topic, at the moment of the match. Never changes. */
+/** Who gets the messages of one topic, at the moment of the match. Never changes, but for `route`. */
 export interface MatchResult<S extends Subscriber> {
   /** One entry per subscriber with matching ordinary subscriptions, in no particular order. */
   readonly receivers: readonly Receiver<S>[];
   /** The matching shared subscriptions; each delivers to the member it picks. The groups themselves are live. */
   readonly groups: readonly SharedGroup<S>[];
+  /**
+   * Kept for whoever records the result: -1 = not known, 0 = no record needed, else the position of the record. The
+   * trie sets -1 and never looks at it again.
+   */
+  route: number;
 }
 
 /** Budget of cached results when the constructor is not told otherwise, in units of about 8 bytes: 32 MiB. */
@@ -62,7 +67,7 @@ export class SubscriptionTrie<S extends Subscriber> {
   #matchSerial = 0;
   /** Scratch list of a match, empty between calls. */
   readonly #matching: FilterSubscriptions<S>[] = [];
-  readonly #noMatch: MatchResult<S> = { receivers: [], groups: [] };
+  readonly #noMatch: MatchResult<S> = { receivers: [], groups: [], route: -1 };
 
   readonly #cachedUnitsMax: number;
   /** Topics that hold a result of this trie; one that was matched again is listed again. */
@@ -294,7 +299,7 @@ export class SubscriptionTrie<S extends Subscriber> {
       for (const group of subscriptions.groups.values()) groups.push(group);
     }
     this.#bookCached(topic, receivers.length + groups.length + merges * UNITS_PER_MERGE);
-    return { receivers, groups };
+    return { receivers, groups, route: -1 };
   }
 
   #bookCached(topic: Topic, resultUnits: number): void {

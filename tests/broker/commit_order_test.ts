@@ -30,7 +30,7 @@ Deno.test(
     const subscriber = world.client("subscriber");
     subscriber.subscribe(1, "t");
     assert.deepEqual(subscriber.heard(), ["suback #1 2"]);
-    const publisher = world.client("publisher");
+    const publisher = world.durable("publisher");
     world.store.isSlow = true;
     publisher.publish("t", "x", { qos: 2, messageId: 7 });
     assert.deepEqual([publisher.heard(), subscriber.heard()], [[], []]);
@@ -40,7 +40,11 @@ Deno.test(
     assert.deepEqual(publisher.heard(), []);
     world.commit();
     assert.deepEqual(publisher.heard(), ["pubcomp #7"]);
-    assert.deepEqual(world.store.records, ["publish t by publisher", "release publisher 7"]);
+    assert.deepEqual(world.store.records, [
+      "open publisher 3600",
+      "publish t by publisher #7",
+      "release publisher 7",
+    ]);
   }),
 );
 

@@ -27,7 +27,7 @@ Deno.test("commit queue lets go of what a dropped entry refers to", () => {
   entry.position = 1;
   entry.kind = Waiting.RUN;
   entry.run = () => {};
-  entry.matched = { receivers: [], groups: [] };
+  entry.matched = { receivers: [], groups: [], route: -1 };
   queue.drop();
   assert.deepEqual([entry.run, entry.matched, entry.publisher, entry.sink, entry.topic], [
     null,

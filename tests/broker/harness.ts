@@ -2,7 +2,7 @@
  * A whole broker core in virtual time, for tests: no sockets, no clock, no microtasks.
  *
  * Turns end when the test settles the world; commits happen at once or, with `world.store.isSlow`, when the test says
- * so. `scenario` runs a test twice, with packets arriving whole and byte by byte, demands the same bytes from the broker
+ * so. `restart` lets the broker die and start again from what its store kept. `scenario` runs a test twice, with packets arriving whole and byte by byte, demands the same bytes from the broker
  * in both, and checks at the end that everybody leaving leaves nothing behind.
  */
 import assert from "node:assert/strict";
@@ -16,11 +16,15 @@ import type { ConnectionSettings } from "../../src/listeners/connection.ts";
 import { Counters } from "../../src/metrics/counters.ts";
 import { Message } from "../../src/protocol/message.ts";
 import type { SessionLimits } from "../../src/session/session_limits.ts";
-import { asMessageStore, SlowStore } from "./slow_store.ts";
+import { TopicCache } from "../../src/topics/topic.ts";
+import { assertAgreement } from "./agreement.ts";
+import { asMessageStore, type Crash, SlowStore } from "./slow_store.ts";
 import { type ConnectOptions, type Feed, TestClient } from "./test_client.ts";
 
 /** What a world can be built with. */
 export interface WorldOptions {
+  /** False for a store that forgets. */
+  readonly isDurable?: boolean;
   readonly limits?: Partial<SessionLimits>;
   readonly anonymous?: AnonymousPolicy;
   readonly providers?: readonly IdentityProvider[];
@@ -33,22 +37,30 @@ export interface WorldOptions {
 /** See the head of this file. */
 export class World {
   nowMs = START_MS;
-  readonly store = new SlowStore();
-  readonly counters = new Counters();
+  store = new SlowStore();
+  counters = new Counters();
   readonly limits: SessionLimits;
   readonly settings: ConnectionSettings;
-  readonly core: BrokerCore;
+  core: BrokerCore;
   readonly clients: TestClient[] = [];
   /** Messages of the lines logged, without their fields. */
   readonly logged: string[] = [];
   #turns: (() => void)[] = [];
   #clientIds = 0;
   #turnHeard: (() => void) | undefined = undefined;
+  readonly #options: WorldOptions;
 
   constructor(options: WorldOptions = {}, readonly feed: Feed = "whole") {
     this.limits = { ...LIMITS, ...options.limits };
     this.settings = { writeBufferBytes: 64, readTimeoutMs: 30_000, writeTimeoutMs: 30_000, ...options.settings };
-    this.core = new BrokerCore({
+    this.#options = options;
+    this.store.isDurable = options.isDurable ?? true;
+    this.core = this.#start();
+  }
+
+  #start(): BrokerCore {
+    const options = this.#options;
+    return new BrokerCore({
       store: asMessageStore(this.store),
       counters: this.counters,
       log: this.#logWriter(),
@@ -58,6 +70,7 @@ export class World {
         options.providers ?? [],
         options.enhanced ?? [],
       ),
+      topics: new TopicCache(),
       authorizer: { mayPublish: () => true, maySubscribe: () => true, ...options.authorizer },
       connectionsMax: () => options.connectionsMax ?? 1_000,
       clock: () => this.nowMs,
@@ -67,6 +80,15 @@ export class World {
       },
       newClientId: () => `assigned-${++this.#clientIds}`,
     });
+  }
+
+  /** The broker dies with all its connections, and starts again from what its store kept. */
+  restart(crash: Crash): void {
+    for (const client of this.clients) client.crash();
+    this.#turns = [];
+    this.store = this.store.survivor(crash);
+    this.counters = new Counters();
+    this.core = this.#start();
   }
 
   /** Opens a network connection; CONNECT is up to the test. */
@@ -164,6 +186,7 @@ export class World {
     };
     assert.deepEqual(Object.entries(left).filter(([, count]) => count !== 0), []);
     assert.equal(counters.connectionsTotal, counters.disconnectionsTotal);
+    if (this.store.isDurable) assertAgreement(this);
   }
 
   #logWriter(): LogWriter {
@@ -220,6 +243,7 @@ export function asyncScenario(
 
 function finish(world: World): string[] {
   world.settle();
+  if (world.store.isDurable && !world.store.isSlow) assertAgreement(world);
   const outputs = world.clients.map((client) => client.written.map((byte) => byte.toString(16)).join(" "));
   world.leaveNothing();
   return outputs;

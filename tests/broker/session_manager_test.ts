@@ -249,7 +249,13 @@ Deno.test(
     world.commit();
     world.commit();
     assert.deepEqual([...world.core.sessions.sessions.keys()], ["old"]);
-    assert.deepEqual(world.store.records, ["open old 3600", "open old 60", "open c 60", "end c"]);
+    assert.deepEqual(world.store.records, [
+      "open old 3600",
+      "open old 60",
+      "open c 60",
+      "open old 3600",
+      "end c",
+    ]);
     assert.equal(world.counters.sessionsOffline, 1);
     world.pass(3_601_000);
     assert.equal(world.core.sessions.sessions.size, 0);

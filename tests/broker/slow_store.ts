@@ -2,15 +2,22 @@
  * A message store for tests: it commits only when it is told to, counts references strictly, and spoils every view it
  * gave out as soon as the contract allows it.
  *
- * Unlike the store in memory, each append of any kind has a position of its own, as a log on disk would give it.
+ * Unlike the store in memory, each append of any kind has a position of its own, as a log on disk would give it, and the
+ * store survives a crash: `survivor` is a new one that starts from what was kept, as `naive_replay.ts` reads it.
  */
 import assert from "node:assert/strict";
-import { Message } from "../../src/protocol/message.ts";
-import type { MessageStore, Position, SessionChange } from "../../src/storage/message_store.ts";
+import type { Message } from "../../src/protocol/message.ts";
+import type { RecoveredState } from "../../src/storage/durable_state.ts";
+import type { MessageStore, Position, Route, SessionChange } from "../../src/storage/message_store.ts";
 import { STORE_FULL } from "../../src/storage/message_store.ts";
+import { replay } from "./naive_replay.ts";
+import { clientIdsOf, lineOf, type LogEntry, Stored } from "./store_log.ts";
 
-/** What was appended, in order: `publish TOPIC`, `release CLIENT ID`, `open CLIENT SECONDS`, … */
-export type StoreRecord = string;
+/**
+ * What a crash leaves: `committed` = all that was told to be safe and nothing else, as a power cut may; `written` = all
+ * that `commit` was ever called for, as a killed process does.
+ */
+export type Crash = "committed" | "written";
 
 /** See the head of this file. */
 export class SlowStore {
@@ -19,50 +26,141 @@ export class SlowStore {
   isSlow = false;
   /** While true, messages are refused. */
   isFull = false;
-  readonly records: StoreRecord[] = [];
+  isCongested = false;
+  isDurable = true;
+  /** While true, messages that nobody needs after a crash are not logged. */
+  isSparse = false;
+  routesValidFrom: Position = 0;
+  readonly recovered: RecoveredState | undefined;
   /** Topics of all retained messages ever stored. */
   readonly retainedTopics = new Set<string>();
-  readonly #messages = new Map<Position, Stored>();
+  /** Everything appended, messages that are not logged excepted. */
+  readonly entries: LogEntry[] = [];
+  readonly #messages = new Map<Position, Counted>();
+  /** Recovered positions may be retained until the first commit. */
+  #isStarting: boolean;
   #lastPosition = 0;
+  #volatileCount = 0;
+  #sessions = 0;
   #askedFor = 0;
   #isAsked = false;
   #listener: (committed: Position) => void = () => {};
-  #views: Uint8Array[] = [];
+  #view: { readonly bytes: Uint8Array; readonly position: Position } | undefined;
+
+  /** @param past What an earlier store kept. */
+  constructor(past: readonly LogEntry[] = []) {
+    for (const entry of past) {
+      this.entries.push(entry);
+      this.#lastPosition = entry.position;
+      if (entry.kind === "publish") {
+        this.#messages.set(entry.position, { stored: entry.stored, references: 0 });
+        if (entry.stored.retain) this.retainedTopics.add(entry.stored.topicName);
+      } else if (entry.kind === "change" && entry.change.kind === "open") {
+        this.#sessions = Math.max(this.#sessions, entry.change.session);
+      }
+    }
+    this.committed = this.routesValidFrom = this.#lastPosition;
+    this.recovered = past.length === 0 ? undefined : replay(past);
+    this.#isStarting = past.length > 0;
+  }
+
+  /** The store of the process that comes after a crash of this one. */
+  survivor(crash: Crash): SlowStore {
+    const end = crash === "committed" ? this.committed : this.#askedFor;
+    const survivor = new SlowStore(this.entries.filter(({ position }) => position <= Math.max(end, this.committed)));
+    survivor.isDurable = this.isDurable;
+    survivor.isSparse = this.isSparse;
+    return survivor;
+  }
+
+  /** Messages and the life of Sessions, as lines; see `store_log.ts`. */
+  get records(): string[] {
+    return this.#linesOf((entry) =>
+      entry.kind === "publish" || entry.kind === "release" ||
+      (entry.kind === "change" && LIFE_CHANGES.has(entry.change.kind))
+    );
+  }
+
+  /** All entries as lines, from a position on. */
+  linesAfter(position: Position): string[] {
+    return this.#linesOf((entry) => entry.position > position);
+  }
+
+  /** The same, of one kind of line. */
+  linesOf(prefix: string): string[] {
+    return this.#linesOf(() => true).filter((line) => line.startsWith(`${prefix} `));
+  }
+
+  #linesOf(isWanted: (entry: LogEntry) => boolean): string[] {
+    const clientIds = clientIdsOf(this.entries);
+    return this.entries.filter(isWanted).map((entry) => lineOf(entry, clientIds));
+  }
 
   /** Messages with at least one reference. */
   get liveMessages(): number {
-    return this.#messages.size;
+    return [...this.#messages.values()].filter(({ references }) => references > 0).length;
   }
 
   get bytesHeld(): number {
     return this.#messages.size;
   }
 
-  append(message: Message, clientId: string): Position {
-    if (this.isFull) return STORE_FULL;
-    const stored = new Stored(message);
-    this.records.push(`publish ${stored.topicName} by ${clientId}`);
-    if (message.retain) this.retainedTopics.add(stored.topicName);
-    this.#messages.set(this.#advance(), stored);
+  get lastPosition(): Position {
     return this.#lastPosition;
   }
 
-  appendRelease(clientId: string, packetId: number): Position {
-    this.records.push(`release ${clientId} ${packetId}`);
-    return this.#advance();
+  /** Starts a new segment: routes of before must not be named any more. */
+  beginSegment(): void {
+    this.routesValidFrom = this.#lastPosition + 1;
+  }
+
+  newSessionNumber(): number {
+    return ++this.#sessions;
+  }
+
+  append(message: Message, publisher: number, packetId: number, route: Position): Position {
+    if (this.isFull) return STORE_FULL;
+    const stored = new Stored(message);
+    assert(route === 0 || route >= this.routesValidFrom, "a route of an older segment was named");
+    assert(publisher > 0 || packetId === 0, "a Packet Identifier of a Session that is not recorded");
+    if (message.retain) this.retainedTopics.add(stored.topicName);
+    if (this.isSparse && route === 0 && packetId === 0 && !message.retain) {
+      const position = VOLATILE_FROM + ++this.#volatileCount;
+      this.#messages.set(position, { stored, references: 1 });
+      return position;
+    }
+    const position = ++this.#lastPosition;
+    this.entries.push({ kind: "publish", position, stored, publisher, packetId, route });
+    this.#messages.set(position, { stored, references: 1 });
+    return position;
+  }
+
+  appendRoute(route: Route): Position {
+    assert(this.isDurable, "a route is of no use to this store");
+    this.entries.push({ kind: "route", position: ++this.#lastPosition, route: jsonCopy(route) });
+    return this.#lastPosition;
+  }
+
+  appendProgress(progress: number, session: number, of: Position, packetId: number, group: number): void {
+    if (of >= VOLATILE_FROM) return;
+    assert(of > 0 && of <= this.#lastPosition, "progress of a message that was appended");
+    this.entries.push({ kind: "progress", position: ++this.#lastPosition, progress, session, of, packetId, group });
+  }
+
+  appendRelease(session: number, packetId: number): Position {
+    assert(session > 0, "only recorded Sessions release");
+    this.entries.push({ kind: "release", position: ++this.#lastPosition, session, packetId });
+    return this.#lastPosition;
   }
 
   appendSessionChange(change: SessionChange): Position {
-    const rest = change.kind === "open"
-      ? ` ${change.sessionExpiryInterval}`
-      : change.kind === "end"
-      ? ""
-      : ` ${change.filter}`;
-    this.records.push(`${change.kind} ${change.clientId}${rest}`);
-    return this.#advance();
+    assert(this.isDurable, "Session life is of no use to this store");
+    this.entries.push({ kind: "change", position: ++this.#lastPosition, change: jsonCopy(change) });
+    return this.#lastPosition;
   }
 
   commit(): void {
+    this.#isStarting = false;
     this.#askedFor = this.#lastPosition;
     this.#isAsked = true;
     if (!this.isSlow) this.finishCommit();
@@ -80,10 +178,13 @@ export class SlowStore {
     this.#listener = listener;
   }
 
+  setOwedWalk(): void {}
+
   read(position: Position, into: Message): void {
-    const stored = this.#at(position);
+    const { stored } = this.#at(position);
+    this.#view?.bytes.fill(0xee);
     const bytes = stored.bytes.slice();
-    this.#views.push(bytes);
+    this.#view = { bytes, position };
     into.topicBytes = into.propertiesBytes = into.payloadBytes = bytes;
     into.topicStart = 0;
     into.topicEnd = into.propertiesStart = stored.topicSize;
@@ -95,57 +196,42 @@ export class SlowStore {
   }
 
   sizeOf(position: Position): number {
-    return this.#at(position).bytes.length;
+    return this.#at(position).stored.bytes.length;
   }
 
   retain(position: Position): void {
-    this.#at(position).references++;
+    const counted = this.#messages.get(position);
+    assert(counted !== undefined && (counted.references > 0 || this.#isStarting), `position ${position} is not held`);
+    counted.references++;
   }
 
   release(position: Position): void {
-    const stored = this.#at(position);
-    stored.references--;
-    if (stored.references === 0) this.#messages.delete(position);
+    const counted = this.#at(position);
+    counted.references--;
+    if (counted.references > 0) return;
+    if (!this.#isStarting) this.#messages.delete(position);
+    if (this.#view?.position === position) this.#view.bytes.fill(0xee);
   }
 
-  #at(position: Position): Stored {
-    const stored = this.#messages.get(position);
-    assert(stored !== undefined, `position ${position} was used without a reference`);
-    return stored;
-  }
-
-  #advance(): Position {
-    for (const view of this.#views) view.fill(0xee);
-    this.#views = [];
-    return ++this.#lastPosition;
+  #at(position: Position): Counted {
+    const counted = this.#messages.get(position);
+    assert(counted !== undefined && counted.references > 0, `position ${position} was used without a reference`);
+    return counted;
   }
 }
 
-class Stored {
-  references = 1;
-  readonly bytes: Uint8Array;
-  readonly topicSize: number;
-  readonly propertiesSize: number;
-  readonly qos: Message["qos"];
-  readonly retain: boolean;
-  readonly expiresAtMs: number;
-
-  constructor(message: Message) {
-    const topic = message.topicBytes.subarray(message.topicStart, message.topicEnd);
-    const properties = message.propertiesBytes.subarray(message.propertiesStart, message.propertiesEnd);
-    const payload = message.payloadBytes.subarray(message.payloadStart, message.payloadEnd);
-    this.bytes = Uint8Array.from([...topic, ...properties, ...payload]);
-    this.topicSize = topic.length;
-    this.propertiesSize = properties.length;
-    this.qos = message.qos;
-    this.retain = message.retain;
-    this.expiresAtMs = message.expiresAtMs;
-  }
-
-  get topicName(): string {
-    return new TextDecoder().decode(this.bytes.subarray(2, this.topicSize));
-  }
+interface Counted {
+  readonly stored: Stored;
+  references: number;
 }
+
+/** What the log does with it. */
+function jsonCopy<T>(value: T): T {
+  return JSON.parse(JSON.stringify(value));
+}
+
+const LIFE_CHANGES: ReadonlySet<SessionChange["kind"]> = new Set(["open", "subscribe", "unsubscribe", "end"]);
+const VOLATILE_FROM = 2 ** 52;
 
 /** Shows that a `SlowStore` is a message store. */
 export function asMessageStore(store: SlowStore): MessageStore["Service"] {

@@ -94,3 +94,23 @@ Deno.test(
     assert.deepEqual(watcher.heard().toSorted(), names.map((name) => `publish ${name} 'x' q0`).toSorted());
   }),
 );
+
+Deno.test(
+  "$SYS/broker/durability says what a loss of power would cost now",
+  scenario({}, (world) => {
+    const watcher = world.client("watcher");
+    watcher.subscribe(1, "$SYS/broker/durability/+", 0);
+    assert.deepEqual(watcher.heard(), ["suback #1 0"]);
+    const { storage } = world.counters;
+    storage.walUnsyncedBytes = 4096;
+    storage.readLossWindowSeconds = () => 0.0126;
+    storage.walFsyncDurationSeconds.observeMany(0.0009, 99);
+    storage.walFsyncDurationSeconds.observe(2);
+    publishAsBroker(world);
+    assert.deepEqual(watcher.heard(), [
+      "publish $SYS/broker/durability/loss_window_ms '13' q0",
+      "publish $SYS/broker/durability/unsynced_bytes '4096' q0",
+      "publish $SYS/broker/durability/fsync_p99_us '1000' q0",
+    ]);
+  }),
+);

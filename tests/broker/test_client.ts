@@ -163,6 +163,13 @@ export class TestClient implements Transport {
     return this;
   }
 
+  /** The broker dies: what was on its way to it is lost, and nobody hears of the connection any more. */
+  crash(): void {
+    this.isGone = true;
+    this.#writing = undefined;
+    this.#unread = new Uint8Array(0);
+  }
+
   /** The client closes its sending side. */
   end(): this {
     this.connection.receiveEnded(this.#world.nowMs);

@@ -27,7 +27,7 @@ function ended(outcome: Outcome, code: number, stdout: string | RegExp, stderr: 
 
 Deno.test("config check prints one line per mistake and exits with 78", () =>
   withFile(
-    "log:\n  level: loud\nserver:\n  read-timout: 5s\nmqtt:\n  keep_alive: soon\n  max-qos: 3\nstorage: {mode: disk}\n",
+    "log:\n  level: loud\nserver:\n  read-timout: 5s\nmqtt:\n  keep_alive: soon\n  max-qos: 3\ncluster: {enabled: true}\n",
     async (directory) => {
       const lines = [
         'log.level: expected trace, debug, info, warn, error or fatal, got "loud" (./promptmq.yaml:2)',
@@ -35,7 +35,7 @@ Deno.test("config check prints one line per mistake and exits with 78", () =>
         "mqtt.keep-alive: expected whole seconds like 60, or a duration like 90s or 2h, from 0 to 65535, " +
         'got "soon" (./promptmq.yaml:6)',
         'mqtt.max-qos: expected 0, 1 or 2, got "3" (./promptmq.yaml:7)',
-        "storage.mode: disk is refused, the durable store is not in this version (./promptmq.yaml:8)",
+        "cluster.enabled: true is refused, clusters are not in this version (./promptmq.yaml:8)",
       ];
       ended(await runToEnd(["config", "check"], { cwd: directory }), 78, "", `${lines.join("\n")}\n`);
     },

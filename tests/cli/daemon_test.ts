@@ -48,6 +48,7 @@ Deno.test("--daemon prints the process id of a broker that goes on and obeys SIG
     const outcome = await runToEnd([
       ...["--daemon", "--pid-file", pidFile, "--log-file", logFile],
       ...["--bind", "127.0.0.1:0", "--ws-bind", "127.0.0.1:0", "--metrics-bind", "127.0.0.1:0"],
+      ...["--data-dir", `${directory}/data`],
     ], { permissions: ["-A"] });
     assert.equal(outcome.code, 0, outcome.stderr);
     const pid = Number(outcome.stdout.trim());

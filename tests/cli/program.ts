@@ -8,8 +8,11 @@ const MAIN = new URL("../../src/main.ts", import.meta.url).pathname;
 const MANIFEST = new URL("../../deno.json", import.meta.url).pathname;
 const PERMISSIONS = ["--allow-net", "--allow-read", "--allow-write", "--allow-env", "--allow-sys"];
 
-/** Binds that never meet another process: ports the system chooses, on this host only. */
-const OWN_BINDS = ["--bind", "127.0.0.1:0", "--ws-bind", "127.0.0.1:0", "--metrics-bind", "127.0.0.1:0"];
+/** What never meets another process: ports the system chooses, on this host only, and no files. */
+const ON_ITS_OWN = [
+  ...["--bind", "127.0.0.1:0", "--ws-bind", "127.0.0.1:0", "--metrics-bind", "127.0.0.1:0"],
+  ...["--storage", "memory"],
+];
 
 /** What a process may be given beside its arguments. */
 export interface Surroundings {
@@ -62,7 +65,7 @@ export interface RunningBroker extends AsyncDisposable {
 
 /** Starts a broker; the end of the scope kills it if it still runs. */
 export function broker(args: readonly string[], surroundings: Surroundings = {}): RunningBroker {
-  const process = command(["server", ...OWN_BINDS, "--log-format", "json", ...args], surroundings).spawn();
+  const process = command(["server", ...ON_ITS_OWN, "--log-format", "json", ...args], surroundings).spawn();
   const reader = linesOf(process.stderr);
   const lines: string[] = [];
   const messages: unknown[] = [];

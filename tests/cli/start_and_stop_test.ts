@@ -11,7 +11,7 @@ const FREE = "127.0.0.1:0";
 
 /** Starts a broker that cannot start, and gives its one fatal line. */
 async function failToStart(flags: readonly string[], exitCode: number): Promise<LogLine> {
-  const { code, stderr } = await runToEnd(["server", "--log-format", "json", ...flags]);
+  const { code, stderr } = await runToEnd(["server", "--storage", "memory", "--log-format", "json", ...flags]);
   const lines: LogLine[] = stderr.trimEnd().split("\n").map((line) => JSON.parse(line));
   const fatal = lines.filter(({ level }) => level === "fatal");
   assert.equal(fatal.length, 1, stderr);

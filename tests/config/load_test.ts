@@ -49,6 +49,41 @@ function placeOf(loaded: Loaded<unknown>, key: string): string | undefined {
   return place?.replace(/^.*\/c\.yaml/, "c.yaml");
 }
 
+const STORAGE_DEFAULTS = {
+  mode: "disk",
+  dataDir: "./data",
+  walDir: undefined,
+  memoryBufferBytes: 268_435_456,
+  minFreeSpaceBytes: 67_108_864,
+  wal: {
+    syncMode: "immediate",
+    syncIntervalMs: 100,
+    batchSyncSize: 100,
+    forceFsync: false,
+    noSync: false,
+    crashRecoveryValidation: true,
+    segmentBytes: 16_777_216,
+    record: "acknowledged",
+    onCorruption: "quarantine",
+  },
+  compaction: {
+    maxMessageAgeMs: 7_200_000,
+    maxWalBytes: 100_000_000,
+    checkIntervalMs: 300_000,
+    concurrentWorkers: 1,
+    batchSize: 1000,
+  },
+  sqlite: {
+    cacheSize: 50_000,
+    tempStore: "MEMORY",
+    mmapSize: 268_435_456,
+    busyTimeoutMs: 30_000,
+    synchronous: "NORMAL",
+    journalMode: "WAL",
+    foreignKeys: true,
+  },
+};
+
 Deno.test("load without sources gives the defaults, decoded and deeply frozen", () => {
   const { config, filePath } = loadGiven({});
   assert.equal(filePath, undefined);
@@ -61,9 +96,9 @@ Deno.test("load without sources gives the defaults, decoded and deeply frozen", 
   assert.equal(config.mqtt.maxQos, 2);
   assert.equal(config.mqtt.maxOutboundBytes, 16 * 1_048_576);
   assert.equal(config.auth.allowAnonymous, "loopback");
-  assert.equal(config.storage.mode, "memory");
-  assert.equal(config.storage.memoryBufferBytes, 268_435_456);
-  for (const value of [config, config.mqtt, config.server, config.server.bind]) assert.ok(Object.isFrozen(value));
+  assert.deepEqual(config.storage, STORAGE_DEFAULTS);
+  const parts = [config, config.mqtt, config.server, config.server.bind, config.storage.wal];
+  for (const value of parts) assert.ok(Object.isFrozen(value));
 });
 
 Deno.test("load prefers flags to environment to file to defaults and keeps the origin of each value", () => {
@@ -91,6 +126,23 @@ Deno.test("load reads snake_case, dotted keys, anchors, empty sections and JSON"
   assert.equal(json.config.mqtt.maxQos, 1);
   assert.equal(json.config.mqtt.retainAvailable, false);
   assert.equal(loadGiven({ file: "# nothing yet\n" }).config.mqtt.maxQos, 2);
+});
+
+Deno.test("load reads the options of the store in every spelling", () => {
+  const { storage } = loadGiven({
+    file: "storage:\n  wal_dir: /fast/wal\n  wal-sync-interval: 20ms\n  wal-no-sync: yes\n" +
+      "  sqlite: {cache-size: -204800, journal-mode: off, busy_timeout: 5s}\n",
+    env: { PROMPTMQ_STORAGE_WAL_SYNC_MODE: "batch", PROMPTMQ_STORAGE_SQLITE_SYNCHRONOUS: "full" },
+    flags: { "wal-force-fsync": "true", storage: "memory", "data-dir": "/var/lib/promptmq" },
+  }).config;
+  assert.equal(storage.mode, "memory");
+  assert.equal(storage.dataDir, "/var/lib/promptmq");
+  assert.equal(storage.walDir, "/fast/wal");
+  assert.equal(storage.wal.syncMode, "batch");
+  assert.equal(storage.wal.syncIntervalMs, 20);
+  assert.deepEqual([storage.wal.forceFsync, storage.wal.noSync], [true, true]);
+  assert.deepEqual([storage.sqlite.cacheSize, storage.sqlite.busyTimeoutMs], [-204_800, 5000]);
+  assert.deepEqual([storage.sqlite.journalMode, storage.sqlite.synchronous], ["OFF", "FULL"]);
 });
 
 Deno.test("load reads switches from the environment in the words of shells", () => {
@@ -234,11 +286,34 @@ const MISTAKES: readonly (readonly [string, Given, readonly string[]])[] = [
   ["a file that is not a mapping", { file: "- a\n" }, ["c.yaml:1: expected sections, got a list"]],
   [
     "what this version does not have",
-    { file: "storage:\n  mode: disk\ncluster:\n  enabled: yes\n" },
+    { file: "cluster:\n  enabled: yes\n" },
+    ["cluster.enabled: true is refused, clusters are not in this version (c.yaml:2)"],
+  ],
+  [
+    "bounds and words of the store",
+    {
+      file:
+        "storage:\n  data-dir: ''\n  wal: {segment-size: 4KiB, sync-mode: lazy}\n  sqlite:\n    journal-mode: NONE\n",
+      env: { PROMPTMQ_STORAGE_WAL_SYNC_INTERVAL: "0" },
+      flags: { "wal-batch-sync-size": "0", "sqlite-mmap-size": "2GiB" },
+    },
     [
-      "storage.mode: disk is refused, the durable store is not in this version (c.yaml:2)",
-      "cluster.enabled: true is refused, clusters are not in this version (c.yaml:4)",
+      'storage.data-dir: expected a directory path, got "" (c.yaml:2)',
+      'storage.wal.segment-size: expected a size like 65536, 64KiB or 100MB, from 64KiB to 1GiB, got "4KiB" (c.yaml:3)',
+      'storage.wal.sync-mode: expected immediate, batch or periodic, got "lazy" (c.yaml:3)',
+      "storage.sqlite.journal-mode: expected DELETE, TRUNCATE, PERSIST, MEMORY, WAL or OFF, " +
+      'got "NONE" (c.yaml:5)',
+      "storage.wal.sync-interval: expected a duration like 100ms, 30s, 5m or 2h, from 1ms to 1h, " +
+      'got "0" (env PROMPTMQ_STORAGE_WAL_SYNC_INTERVAL)',
+      'storage.wal.batch-sync-size: expected a whole number from 1 to 1000000, got "0" (flag --wal-batch-sync-size)',
+      "storage.sqlite.mmap-size: expected a size like 65536, 64KiB or 100MB, from 0 to 2097088KiB, " +
+      'got "2GiB" (flag --sqlite-mmap-size)',
     ],
+  ],
+  [
+    "an option of the store given under its key and its alias",
+    { file: "storage:\n  wal: {sync-interval: 5ms}\n  wal-sync-interval: 6ms\n" },
+    ["storage.wal.sync-interval: given twice (c.yaml:3), first at c.yaml:2"],
   ],
   [
     "all sources at once",

@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect";
 import assert from "node:assert/strict";
 import { load } from "../../src/config/load.ts";
 import { renderReference, renderValues } from "../../src/config/reference.ts";
-import { OPTIONS } from "../../src/config/schema.ts";
+import { type Config, OPTIONS } from "../../src/config/schema.ts";
 
 const ROOT = new URL("../../", import.meta.url);
 const NO_SOURCES = { configPath: undefined, searchPaths: [], readEnv: () => ({}), flags: new Map<string, string>() };
@@ -23,9 +23,10 @@ Deno.test("options have distinct keys, environment names, flags and field paths"
   assert.equal(new Set(OPTIONS.options.map(({ path }) => path.join("."))).size, OPTIONS.options.length);
 });
 
-Deno.test("options lie in the section their key names and explain themselves", () => {
-  for (const { key, path, doc } of OPTIONS.options) {
-    assert.equal(key.slice(0, key.lastIndexOf(".")), path.slice(0, -1).join("."), key);
+Deno.test("options lie in the section that their key, or another spelling of it, names and explain themselves", () => {
+  for (const { key, aliases, path, doc } of OPTIONS.options) {
+    const sections = [key, ...aliases ?? []].map((spelling) => spelling.slice(0, spelling.lastIndexOf(".")));
+    assert.ok(sections.includes(path.slice(0, -1).join(".")), key);
     assert.match(key, /^[a-z]+(\.[a-z]+(-[a-z]+)*)+$/);
     assert.match(doc, /\.$/, key);
   }
@@ -45,18 +46,71 @@ Deno.test("renderValues writes a file that loads to the same configuration", () 
   }
 });
 
-const CONNECTIONS_OF_EXAMPLE = {
-  development: 1000,
-  production: 10_000,
-  "high-durability": 5000,
-  "high-throughput": 50_000,
+const MIB = 2 ** 20;
+
+/** What each example is for, in figures: connections; buffer; sync mode; age, size, check, workers, batch; SQLite. */
+const EXAMPLES = {
+  development: {
+    connections: 1000,
+    memoryBufferBytes: 64 * MIB,
+    wal: { syncMode: "batch", batchSyncSize: 50, forceFsync: false },
+    compaction: [1_800_000, 10_000_000, 60_000, 1, 100],
+    sqlite: [10_000, "MEMORY", 128 * MIB, 10_000, "NORMAL", "WAL", true],
+  },
+  production: {
+    connections: 10_000,
+    memoryBufferBytes: 256 * MIB,
+    wal: { syncMode: "immediate", forceFsync: false },
+    compaction: [7_200_000, 100_000_000, 300_000, 2, 1000],
+    sqlite: [100_000, "MEMORY", 512 * MIB, 30_000, "NORMAL", "WAL", true],
+  },
+  "high-durability": {
+    connections: 5000,
+    memoryBufferBytes: 64 * MIB,
+    wal: { syncMode: "immediate", forceFsync: true, crashRecoveryValidation: true },
+    compaction: [86_400_000, 50_000_000, 600_000, 1, 500],
+    sqlite: [25_000, "FILE", 128 * MIB, 60_000, "FULL", "WAL", true],
+  },
+  "high-throughput": {
+    connections: 50_000,
+    memoryBufferBytes: 1024 * MIB,
+    wal: { syncMode: "periodic", syncIntervalMs: 1000, forceFsync: false },
+    compaction: [3_600_000, 200_000_000, 900_000, 4, 2000],
+    sqlite: [-204_800, "MEMORY", 1024 * MIB, 5000, "OFF", "MEMORY", false],
+  },
 };
 
-for (const [name, connections] of Object.entries(CONNECTIONS_OF_EXAMPLE)) {
+for (const [name, expected] of Object.entries(EXAMPLES)) {
   Deno.test(`examples/${name}.yaml is a valid configuration`, () => {
     const configPath = new URL(`examples/${name}.yaml`, ROOT).pathname;
     const { config, filePath } = Effect.runSync(load({ ...NO_SOURCES, configPath }));
     assert.equal(filePath, configPath);
-    assert.equal(config.mqtt.maxConnections, connections);
+    assert.equal(config.mqtt.maxConnections, expected.connections);
+    const { storage } = config;
+    assert.equal(storage.mode, "disk");
+    assert.equal(storage.memoryBufferBytes, expected.memoryBufferBytes);
+    assert.deepEqual({ ...storage.wal, ...expected.wal }, storage.wal);
+    assert.deepEqual(Object.values(storage.compaction), expected.compaction);
+    assert.deepEqual(Object.values(storage.sqlite), expected.sqlite);
   });
+}
+
+Deno.test("examples/sqlite-tuning.yaml holds the defaults, and each commented variant is valid and another", () => {
+  const text = Deno.readTextFileSync(new URL("examples/sqlite-tuning.yaml", ROOT));
+  const variants = text.split("\n\n").filter((block) => block.includes("# storage:"))
+    .map((block) => block.slice(block.indexOf("# storage:")).replaceAll(/^# /gm, ""));
+  assert.ok(variants.length >= 5);
+  const defaults = Effect.runSync(load(NO_SOURCES)).config.storage;
+  assert.deepEqual(loadText(text).storage, defaults);
+  for (const variant of variants) assert.notDeepEqual(loadText(variant).storage.sqlite, defaults.sqlite, variant);
+});
+
+function loadText(text: string): Config {
+  const configPath = Deno.makeTempFileSync({ suffix: ".yaml" });
+  try {
+    Deno.writeTextFileSync(configPath, text);
+    return Effect.runSync(load({ ...NO_SOURCES, configPath })).config;
+  } finally {
+    Deno.removeSync(configPath);
+  }
 }

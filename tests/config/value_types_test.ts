@@ -8,9 +8,12 @@ import assert from "node:assert/strict";
 import {
   bindAddress,
   boolean,
+  directory,
   durationMs,
   integer,
+  milliseconds,
   oneOf,
+  optionalDirectory,
   optionalPath,
   seconds,
   size,
@@ -58,6 +61,8 @@ decodesTo("oneOf", oneOf(0, 1, true, "drop-oldest"), [
   ["2", REFUSED],
   ["", REFUSED],
 ]);
+
+decodesTo("oneOf in capitals", oneOf("WAL", "OFF"), [["WAL", "WAL"], ["wal", "WAL"], ["Off", "OFF"], ["on", REFUSED]]);
 
 decodesTo("integer", integer({ min: -5, max: 10 }), [
   ["10", 10],
@@ -114,6 +119,20 @@ decodesTo("seconds", seconds({ min: 0, max: 65_535 }), [
   ["65536", REFUSED],
   ["1.5", REFUSED],
 ]);
+
+decodesTo("milliseconds", milliseconds({ min: 0, max: 60_000 }), [
+  ["30000", 30_000],
+  ["30s", 30_000],
+  ["1m", 60_000],
+  ["0", 0],
+  ["60001", REFUSED],
+  ["-1", REFUSED],
+  ["1.5", REFUSED],
+]);
+
+decodesTo("directory", directory(), [["./data", "./data"], ["", REFUSED], ["a\0b", REFUSED]]);
+
+decodesTo("optionalDirectory", optionalDirectory(), [["", undefined], ["a b/c", "a b/c"], ["a\0b", REFUSED]]);
 
 decodesTo("bindAddress", bindAddress(), [
   ["", undefined],

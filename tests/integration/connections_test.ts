@@ -92,7 +92,7 @@ Deno.test("half-closed: what a client sent before its FIN is answered, then the 
   await subscriber.expect("suback");
   await using client = await RawClient.connect(broker.tcp, {
     clientId: "half",
-    will: { topic: "will/half", payload: "gone" },
+    will: { topic: "will/half", payload: "gone", qos: 1 },
   });
   await client.sendPacket("publish", { topic: "will/last", payload: "word", qos: 1, id: 1 });
   await client.closeWrite();

@@ -54,6 +54,7 @@ Deno.test("a request whose Host names none is refused with 400, and leaves nothi
   const { log } = await broker.stop();
   assert.deepEqual(log.filter(({ level }) => level !== undefined).map(({ msg }) => msg), [
     "promptmq is starting",
+    "storage is recovered",
     "promptmq is ready",
     "promptmq is stopping",
     "promptmq has stopped",

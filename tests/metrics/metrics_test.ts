@@ -61,3 +61,20 @@ Deno.test("Readiness gives a reason until it is set to undefined, and again afte
       assert.equal(readiness.reason(), "draining");
     }).pipe(Effect.provide(Layer.fresh(Readiness.layer))),
   ));
+
+Deno.test("Readiness keeps a reason per source: what one clears does not hide the other, and the process speaks first", () =>
+  Effect.runPromise(
+    Effect.gen(function* () {
+      const readiness = yield* Readiness;
+      readiness.set("disk full", "storage");
+      assert.equal(readiness.reason(), NOT_READY_STARTING);
+      readiness.set(undefined);
+      assert.equal(readiness.reason(), "disk full");
+      readiness.set("draining");
+      assert.equal(readiness.reason(), "draining");
+      readiness.set(undefined, "storage");
+      assert.equal(readiness.reason(), "draining");
+      readiness.set(undefined);
+      assert.equal(readiness.reason(), undefined);
+    }).pipe(Effect.provide(Layer.fresh(Readiness.layer))),
+  ));

@@ -1,5 +1,5 @@
 import * as assert from "node:assert/strict";
-import { Histogram } from "../../src/metrics/counters.ts";
+import { Histogram } from "../../src/metrics/histogram.ts";
 import { renderFamilies, scalar } from "../../src/metrics/prometheus.ts";
 
 Deno.test("renderFamilies writes help, type and value of a scalar", () => {

@@ -62,7 +62,7 @@ Deno.test("InflightWindow finds across the wrap-around while it grows", () => {
 
 Deno.test("InflightWindow keeps position, RETAIN, origin and state of an entry", () => {
   const window = new InflightWindow();
-  const origin = { identifiers: [5], group: null };
+  const origin = { identifiers: [5], group: null, ordinal: 0 };
   const plain = window.add(10, AWAITING_PUBACK, false, null);
   const withOrigin = window.add(2 ** 50, AWAITING_PUBREC, true, origin);
   assert.equal(window.originOf(window.find(plain)), null);
@@ -186,6 +186,42 @@ Deno.test("InflightWindow sweeps oldest first and removes what the visitor says"
   assert.deepEqual(resendAll(window), left);
 });
 
+Deno.test("InflightWindow restores entries with gaps, to be sent again, and goes on behind the last", () => {
+  const window = new InflightWindow();
+  const origin = { identifiers: [1], group: null, ordinal: 0 };
+  window.restore(65_534, 10, AWAITING_PUBACK, true, null);
+  window.restore(1, 11, AWAITING_PUBCOMP, false, null);
+  window.restore(40, 12, AWAITING_PUBREC, false, origin);
+  assert.deepEqual([window.count, window.onWire, window.hasResends], [3, 0, true]);
+  const seen: unknown[] = [];
+  window.sweep((slot, packetId) => {
+    seen.push([packetId, window.positionOf(slot), window.stateOf(slot), window.retainOf(slot), window.originOf(slot)]);
+    return false;
+  });
+  assert.deepEqual(seen, [
+    [65_534, 10, AWAITING_PUBACK, true, null],
+    [1, 11, AWAITING_PUBCOMP, false, null],
+    [40, 12, AWAITING_PUBREC, false, origin],
+  ]);
+  window.restart();
+  assert.deepEqual([window.nextRelease(), window.nextRelease()], [1, 0]);
+  assert.deepEqual(resendAll(window), [65_534, 40]);
+  for (const packetId of [65_533, 65_535, 2, 39, 41]) assert.equal(window.find(packetId), -1);
+  assert.equal(window.add(13, AWAITING_PUBACK, false, null), 41);
+  for (const packetId of [40, 41, 65_534, 1]) complete(window, packetId);
+  assert.deepEqual([window.count, window.onWire], [0, 0]);
+  assert.equal(window.add(14, AWAITING_PUBACK, false, null), 42);
+});
+
+Deno.test("InflightWindow refuses to restore a Packet Identifier twice or behind the one that follows it", () => {
+  for (const ids of [[5, 5], [5, 7, 6], [5, 7, 5]]) {
+    const window = new InflightWindow();
+    const last = ids.pop()!;
+    for (const packetId of ids) window.restore(packetId, 1, AWAITING_PUBACK, false, null);
+    assert.throws(() => window.restore(last, 1, AWAITING_PUBACK, false, null), { name: "AssertionError" });
+  }
+});
+
 /** An entry of the model, in the order of sending. */
 interface Sent {
   readonly packetId: number;
@@ -220,7 +256,7 @@ Deno.test("InflightWindow says what an array of entries says", () => {
             if (resendOne(window, model)) continue;
             const state = each.qos === 1 ? AWAITING_PUBACK : AWAITING_PUBREC;
             position++;
-            const origin = each.hasOrigin ? { identifiers: [position], group: null } : null;
+            const origin = each.hasOrigin ? { identifiers: [position], group: null, ordinal: 0 } : null;
             assert.equal(window.add(position, state, each.hasOrigin, origin), nextId);
             model.push({ packetId: nextId, position, hasOrigin: each.hasOrigin, state, isOnWire: true });
             nextId = nextId % 65_535 + 1;
@@ -289,6 +325,9 @@ function assertSays(window: InflightWindow, model: readonly Sent[]): void {
       sent.position,
       sent.hasOrigin,
     ]);
-    assert.deepEqual(window.originOf(slot), sent.hasOrigin ? { identifiers: [sent.position], group: null } : null);
+    assert.deepEqual(
+      window.originOf(slot),
+      sent.hasOrigin ? { identifiers: [sent.position], group: null, ordinal: 0 } : null,
+    );
   }
 }

@@ -7,6 +7,9 @@ import fc from "fast-check";
 import type { DeliveryOrigin } from "../../src/session/delivery_origin.ts";
 import { OutboundQueue } from "../../src/session/outbound_queue.ts";
 
+/** An entry with its size, as `forEach` visits it. */
+type Entry = [position: number, flags: number, size: number, origin: DeliveryOrigin | null];
+
 function shifted(queue: OutboundQueue): [number, number, DeliveryOrigin | null] | undefined {
   return queue.shift() ? [queue.position, queue.flags, queue.origin] : undefined;
 }
@@ -24,7 +27,7 @@ Deno.test("OutboundQueue is empty at first and again after its last message", ()
 
 Deno.test("OutboundQueue peeks without removing", () => {
   const queue = new OutboundQueue();
-  const origin = { identifiers: [3], group: null };
+  const origin = { identifiers: [3], group: null, ordinal: 0 };
   queue.push(1, 6, 10, origin);
   queue.push(2, 1, 20, null);
   assert.equal(queue.peek(), true);
@@ -38,7 +41,7 @@ Deno.test("OutboundQueue keeps its order when the ring grows while it is wrapped
   const queue = new OutboundQueue();
   const origins = Array.from(
     { length: 60 },
-    (_, index) => index % 3 === 0 ? { identifiers: [index], group: null } : null,
+    (_, index) => index % 3 === 0 ? { identifiers: [index], group: null, ordinal: 0 } : null,
   );
   for (let index = 0; index < 16; index++) queue.push(index, index & 7, index, origins[index]!);
   for (let index = 0; index < 10; index++) assert.deepEqual(shifted(queue), [index, index & 7, origins[index]]);
@@ -49,7 +52,7 @@ Deno.test("OutboundQueue keeps its order when the ring grows while it is wrapped
 
 Deno.test("OutboundQueue gives an entry without origin none, also in a slot that had one", () => {
   const queue = new OutboundQueue();
-  const origin = { identifiers: [1], group: null };
+  const origin = { identifiers: [1], group: null, ordinal: 0 };
   queue.push(1, 1, 1, null);
   for (let round = 0; round < 40; round++) {
     queue.push(2, 1, 1, round % 2 === 0 ? origin : null);
@@ -60,7 +63,7 @@ Deno.test("OutboundQueue gives an entry without origin none, also in a slot that
 
 Deno.test("OutboundQueue lets go of a large backlog that is gone, and keeps its order afterwards", () => {
   const queue = new OutboundQueue();
-  const origin = { identifiers: [1], group: null };
+  const origin = { identifiers: [1], group: null, ordinal: 0 };
   for (let round = 1; round <= 2; round++) {
     for (let index = 0; index < 5_000; index++) queue.push(index, index & 7, 1, index % 2 === 0 ? origin : null);
     for (let index = 0; index < 5_000; index++) {
@@ -92,12 +95,12 @@ Deno.test("OutboundQueue says what an array says", () => {
   fc.assert(
     fc.property(fc.array(step, { maxLength: 100 }), (steps) => {
       const queue = new OutboundQueue();
-      const model: [position: number, flags: number, size: number, origin: DeliveryOrigin | null][] = [];
+      const model: Entry[] = [];
       let position = 0;
       for (const each of steps) {
         if (typeof each === "object") {
           for (let count = 0; count < each.times; count++) {
-            const origin = each.hasOrigin ? { identifiers: [position], group: null } : null;
+            const origin = each.hasOrigin ? { identifiers: [position], group: null, ordinal: 0 } : null;
             model.push([++position, each.flags, each.size, origin]);
             queue.push(position, each.flags, each.size, origin);
           }
@@ -105,10 +108,14 @@ Deno.test("OutboundQueue says what an array says", () => {
           for (let count = 0; count < each; count++) {
             const expected = model.shift();
             assert.deepEqual(shifted(queue), expected && [expected[0], expected[1], expected[3]]);
+            if (expected !== undefined) assert.equal(queue.size, expected[2]);
           }
         }
         assert.equal(queue.count, model.length);
         assert.equal(queue.bytes, model.reduce((sum, [, , size]) => sum + size, 0));
+        const visited: Entry[] = [];
+        queue.forEach((...entry) => visited.push(entry));
+        assert.deepEqual(visited, model);
       }
     }),
   );

@@ -195,7 +195,7 @@ Deno.test("Session queues QoS 0 for a Retained Message that cannot leave now, an
   rig.publish("window");
   rig.publish("waits");
   const position = rig.store.append(rig.messageOf("retained"));
-  assert.equal(rig.session.enqueue(position, 4, { identifiers: [3], group: null }), true);
+  assert.equal(rig.session.enqueue(position, 4, { identifiers: [3], group: null, ordinal: 0 }), true);
   rig.store.release(position);
   rig.assertHolds({ inflight: 1, queued: 2 });
   rig.sink.take();
@@ -207,7 +207,7 @@ Deno.test("Session queues QoS 0 for a Retained Message that cannot leave now, an
 const GROUP = new SharedGroup<Session>("workers", "t");
 
 function sharedOrigin(identifiers: readonly number[] = []): DeliveryOrigin {
-  return { identifiers, group: GROUP };
+  return { identifiers, group: GROUP, ordinal: 1 };
 }
 
 Deno.test("Session gives up shared messages that are queued or unacknowledged at QoS 1, and keeps the rest [MQTT-4.8.2-4]", () => {

@@ -20,6 +20,7 @@ import { Session } from "../../src/session/session.ts";
 import type { ConnectionTraits, SessionContext } from "../../src/session/session_context.ts";
 import type { SessionLimits } from "../../src/session/session_limits.ts";
 import { MemoryLog } from "../../src/storage/memory_log.ts";
+import { ProgressKind } from "../../src/storage/record.ts";
 import { MemoryMessageStore } from "../../src/storage/message_store.ts";
 
 /** The clock of all tests starts here. */
@@ -49,8 +50,13 @@ export function limitsOf(changes: Partial<SessionLimits> = {}): SessionLimits {
   };
 }
 
-/** The store in memory, counting the references that are held. */
+/** The store in memory, counting the references that are held and writing down the progress of deliveries. */
 export class CountingStore extends MemoryMessageStore {
+  /** Times a message's size was asked for. */
+  sizesAsked = 0;
+  readonly progress: Progress[] = [];
+  /** By position. */
+  readonly payloads = new Map<number, string>();
   readonly #references = new Map<number, number>();
 
   /** References held, of all messages. */
@@ -75,7 +81,30 @@ export class CountingStore extends MemoryMessageStore {
     if (left === 0) this.#references.delete(position);
     else this.#references.set(position, left);
   }
+
+  override sizeOf(position: number): number {
+    this.sizesAsked++;
+    return super.sizeOf(position);
+  }
+
+  override appendProgress(...record: readonly number[]): void {
+    const [kind, session, position, packetId, group] = record as [number, number, number, number, number];
+    assert(session > 0 || group > 0, "progress that concerns no recorded Session");
+    assert(kind === ProgressKind.DONE || packetId > 0, "SENT or RECEIVED without Packet Identifier");
+    this.progress.push({ kind, session, position, packetId, group });
+  }
 }
+
+/** A PROGRESS record. */
+export interface Progress {
+  readonly kind: number;
+  readonly session: number;
+  readonly position: number;
+  readonly packetId: number;
+  readonly group: number;
+}
+
+const PROGRESS_NAMES = new Map(Object.entries(ProgressKind).map(([name, kind]) => [kind as number, name]));
 
 /** A connection that keeps what is written until a test takes it. */
 export class RecordingSink implements PacketSink {
@@ -140,7 +169,7 @@ export interface Publication {
 /** One Session and what it needs. */
 export class SessionRig {
   readonly counters = new Counters();
-  readonly store = new CountingStore(new MemoryLog(LOG_BYTES_MAX));
+  readonly store: CountingStore;
   readonly encoder = new PublishEncoder();
   readonly limits: SessionLimits;
   readonly context: SessionContext;
@@ -149,7 +178,9 @@ export class SessionRig {
   sink = new RecordingSink(5);
   readonly #ack = new AckFrame();
 
-  constructor(limits: Partial<SessionLimits> = {}) {
+  /** @param store Of another rig, where a Session is to take up what another one left there. */
+  constructor(limits: Partial<SessionLimits> = {}, store = new CountingStore(new MemoryLog(LOG_BYTES_MAX))) {
+    this.store = store;
     this.limits = limitsOf(limits);
     this.context = { store: this.store, encoder: this.encoder, counters: this.counters, limits: this.limits };
     this.session = new Session("client", this.context);
@@ -186,6 +217,7 @@ export class SessionRig {
       return true;
     }
     const position = this.store.append(message);
+    this.store.payloads.set(position, payload);
     this.store.commit();
     const stored = new Message();
     this.store.read(position, stored);
@@ -193,6 +225,24 @@ export class SessionRig {
     const isTaken = this.session.deliverStored(stored, position, qos, retain, origin);
     this.store.release(position);
     return isTaken;
+  }
+
+  /** Puts a message at the end of the queue, as the broker does with a Retained Message of QoS 0. */
+  enqueueRetained(payload: string, publication: Publication = {}): boolean {
+    const { origin = null } = publication;
+    const position = this.store.append(this.messageOf(payload, { ...publication, retain: true }));
+    this.store.payloads.set(position, payload);
+    const isTaken = this.session.enqueue(position, 4, origin);
+    this.store.release(position);
+    return isTaken;
+  }
+
+  /** Records of the log since the last call as lines: `SENT s7 #1 hello`, `DONE s0 #3 hello group 2`. */
+  takeProgress(): string[] {
+    return this.store.progress.splice(0).map(({ kind, session, position, packetId, group }) =>
+      `${PROGRESS_NAMES.get(kind)} s${session} #${packetId} ${this.store.payloads.get(position)}` +
+      (group === 0 ? "" : ` group ${group}`)
+    );
   }
 
   /** A message as the packet handler fills it. */

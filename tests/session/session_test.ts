@@ -331,7 +331,7 @@ Deno.test("Session leaves the alias out where it would make the packet too large
 
 Deno.test("Session sends Subscription Identifiers to v5 clients only, on resume too [MQTT-3.3.4-3]", () => {
   const rig = new SessionRig();
-  const origin = { identifiers: [7, 268_435_455], group: null };
+  const origin = { identifiers: [7, 268_435_455], group: null, ordinal: 0 };
   const identifiers = () =>
     rig.sink.takePackets().map((packet) => packet.cmd === "publish" && packet.properties?.subscriptionIdentifier);
   rig.connect();

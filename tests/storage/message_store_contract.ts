@@ -1,11 +1,13 @@
 /**
  * What every `MessageStore` must do, whatever it keeps messages in. An implementation runs the whole suite by calling
- * `messageStoreContract` from its own test file.
+ * `messageStoreContract` from its own test file; one that refuses messages beyond a bound of memory also calls
+ * `boundedStoreContract`.
  */
 
 import assert from "node:assert/strict";
 import { Message } from "../../src/protocol/message.ts";
-import { type MessageStore, STORE_FULL } from "../../src/storage/message_store.ts";
+import { type MessageStore, type Position, STORE_FULL } from "../../src/storage/message_store.ts";
+import { ProgressKind } from "../../src/storage/record.ts";
 
 type Store = MessageStore["Service"];
 
@@ -24,24 +26,16 @@ export interface StoreUnderTest {
  * @param make Builds an empty store that holds at most `bytesMax` bytes of messages in memory.
  */
 export function messageStoreContract(name: string, make: (bytesMax: number) => Promise<StoreUnderTest>): void {
-  const test = (title: string, run: (subject: StoreUnderTest) => Promise<void>, bytesMax = 64 * MIB) => {
-    Deno.test(`${name} ${title}`, async () => {
-      const subject = await make(bytesMax);
-      try {
-        await run(subject);
-      } finally {
-        await subject.close();
-      }
-    });
-  };
+  const test = (title: string, run: (subject: StoreUnderTest) => Promise<void>) =>
+    register(`${name} ${title}`, () => make(64 * MIB), run);
 
   test("gives positions that grow, and none of them is 0", async ({ store, settled }) => {
-    const positions = Array.from({ length: 100 }, (_, index) => store.append(messageOf(`m${index}`), "client"));
+    const positions = Array.from({ length: 100 }, (_, index) => append(store, messageOf(`m${index}`)));
     assert(positions[0]! > 0);
     for (let index = 1; index < positions.length; index++) assert(positions[index]! > positions[index - 1]!);
     store.commit();
     await settled();
-    assert(store.append(messageOf("later"), "") > positions.at(-1)!);
+    assert(append(store, messageOf("later")) > positions.at(-1)!);
   });
 
   test("calls the listener only after commit, outside of append, and covers what was appended", async (subject) => {
@@ -54,8 +48,9 @@ export function messageStoreContract(name: string, make: (bytesMax: number) => P
       heard.push(committed);
     });
     isAppending = true;
-    const first = store.append(messageOf("1"), "client");
-    store.appendSessionChange({ kind: "open", clientId: "client", sessionExpiryInterval: 60 });
+    append(store, messageOf("1"));
+    const first = store.lastPosition;
+    store.appendSessionChange({ kind: "open", session: 1, clientId: "client", sessionExpiryInterval: 60 });
     isAppending = false;
     await settled();
     assert.deepEqual(heard, [], "heard of a commit nobody asked for");
@@ -64,8 +59,9 @@ export function messageStoreContract(name: string, make: (bytesMax: number) => P
     await settled();
     assert(heard.at(-1)! >= first);
     isAppending = true;
-    const second = store.append(messageOf("2"), "client");
-    const third = store.appendRelease("client", 7);
+    append(store, messageOf("2"));
+    const second = store.lastPosition;
+    const third = store.appendRelease(1, 7);
     isAppending = false;
     assert(third >= second);
     assert(store.committed < second);
@@ -78,27 +74,73 @@ export function messageStoreContract(name: string, make: (bytesMax: number) => P
   test("commits changes and releases in line with the messages before them", async ({ store, settled }) => {
     let committed = 0;
     store.whenCommitted((position) => committed = position);
-    const message = store.append(messageOf("1"), "client");
+    append(store, messageOf("1"));
+    const message = store.lastPosition;
+    const session = store.newSessionNumber();
+    const options = { noLocal: false, retainAsPublished: true, retainHandling: 0, subscriptionIdentifier: 7 } as const;
     const changes = [
-      store.appendSessionChange({ kind: "open", clientId: "client", sessionExpiryInterval: 1 }),
-      store.appendSessionChange({ kind: "subscribe", clientId: "client", filter: "a/#", qos: 2 }),
-      store.appendRelease("client", 65_535),
-      store.appendSessionChange({ kind: "unsubscribe", clientId: "client", filter: "a/#" }),
-      store.appendSessionChange({ kind: "end", clientId: "client" }),
+      store.appendSessionChange({ kind: "open", session, clientId: "client", sessionExpiryInterval: 1 }),
+      store.appendSessionChange({ kind: "subscribe", session, subscription: { filter: "a/#", qos: 2, ...options } }),
+      store.appendRelease(session, 65_535),
+      store.appendSessionChange({ kind: "unsubscribe", session, filter: "a/#" }),
+      store.appendSessionChange({ kind: "offline", session, atMs: 1_700_000_000_000 }),
+      store.appendSessionChange({ kind: "end", session }),
     ];
     let previous = message;
     for (const position of changes) {
       assert(position >= previous, "a change before the message that came before it");
       previous = position;
     }
+    assert(store.lastPosition >= previous);
     store.commit();
     await settled();
     assert(committed >= previous);
   });
 
+  test("gives a new Session a number that no other has, or 0 when it records none", ({ store }) => {
+    const numbers = [store.newSessionNumber(), store.newSessionNumber(), store.newSessionNumber()];
+    if (store.isDurable) {
+      for (const number of numbers) assert(Number.isInteger(number) && number > 0 && number < 2 ** 32);
+      assert.equal(new Set(numbers).size, numbers.length);
+    } else assert.deepEqual(numbers, [0, 0, 0]);
+    return Promise.resolve();
+  });
+
+  test("takes progress of a message at any time, and is not asked to wait for it", async ({ store, settled }) => {
+    const route = store.appendRoute({ receivers: [], groups: [{ name: "group", filter: "a/b" }] });
+    assert(route >= 0 && route >= store.routesValidFrom);
+    const position = store.append(messageOf("1"), 0, 0, route);
+    store.appendProgress(ProgressKind.SENT, 1, position, 7, 1);
+    store.commit();
+    await settled();
+    store.appendProgress(ProgressKind.RECEIVED, 1, position, 7, 1);
+    store.release(position);
+    store.appendProgress(ProgressKind.DONE, 1, position, 7, 1);
+    const last = store.lastPosition;
+    store.commit();
+    await settled();
+    assert(store.committed >= last);
+  });
+
+  test("leaves a view alone until the next read, whatever is appended and released meanwhile", ({ store }) => {
+    const kept = append(store, messageOf("kept".repeat(1_000)));
+    const filler = messageOf("x".repeat(100_000));
+    const view = new Message();
+    store.read(kept, view);
+    // Enough to make a store that tidies up do so, around the one message that is looked at.
+    const held: Position[] = [];
+    for (let count = 0; count < 2_000; count++) {
+      held.push(append(store, filler));
+      // At last nothing is given back, so that all memory the store has to spare is used.
+      if (held.length > 15 && count < 1_900) store.release(held.shift()!);
+    }
+    assert.equal(textOf(view), "kept".repeat(1_000));
+    return Promise.resolve();
+  });
+
   test("copies: the message may change as soon as append returns", async ({ store, settled }) => {
     const message = messageOf("before");
-    const position = store.append(message, "client");
+    const position = append(store, message);
     message.payloadBytes.fill(0);
     message.topicBytes.fill(0);
     message.retain = true;
@@ -114,7 +156,7 @@ export function messageStoreContract(name: string, make: (bytesMax: number) => P
     message.qos = 2;
     message.retain = true;
     message.expiresAtMs = 1_700_000_000_001;
-    const position = store.append(message, "client");
+    const position = append(store, message);
     for (let round = 0; round < 2; round++) {
       const read = new Message();
       store.read(position, read);
@@ -134,11 +176,11 @@ export function messageStoreContract(name: string, make: (bytesMax: number) => P
     const filler = messageOf("x".repeat(50_000));
     for (let count = 0; count < 300; count++) {
       const text = `kept ${count}`;
-      const position = store.append(messageOf(text), "client");
+      const position = append(store, messageOf(text));
       store.retain(position);
       store.release(position);
       kept.set(position, text);
-      for (let other = 0; other < 10; other++) store.release(store.append(filler, "client"));
+      for (let other = 0; other < 10; other++) store.release(append(store, filler));
       if (count % 50 === 0) {
         store.commit();
         await settled();
@@ -149,36 +191,66 @@ export function messageStoreContract(name: string, make: (bytesMax: number) => P
     assert(store.bytesHeld < 16 * MIB, `${store.bytesHeld} bytes held for nothing`);
   });
 
-  test("refuses what it has no room for and takes messages again after releases", async ({ store, settled }) => {
-    const message = messageOf("x".repeat(400_000));
-    const positions: number[] = [];
-    // Bounded by the size of the store: it must refuse long before this many.
-    for (let count = 0; count < 100; count++) {
-      const position = store.append(message, "client");
-      if (position === STORE_FULL) break;
-      positions.push(position);
-    }
-    assert(positions.length > 0 && positions.length < 100);
-    assert.equal(store.append(message, "client"), STORE_FULL);
-    store.commit();
-    await settled();
-    for (const position of positions) {
-      assert.equal(textAt(store, position).length, 400_000);
-      store.release(position);
-    }
-    assert(store.append(message, "client") > positions.at(-1)!);
-  }, 4 * MIB);
-
   test("notices a release too many", ({ store }) => {
-    const position = store.append(messageOf("once"), "client");
+    const position = append(store, messageOf("once"));
     store.release(position);
     assert.throws(() => store.release(position));
     return Promise.resolve();
   });
 }
 
+/**
+ * Registers what a store must do that refuses messages beyond `bytesMax`.
+ *
+ * @param name Subject of the titles.
+ */
+export function boundedStoreContract(name: string, make: (bytesMax: number) => Promise<StoreUnderTest>): void {
+  const test = (title: string, run: (subject: StoreUnderTest) => Promise<void>) =>
+    register(`${name} ${title}`, () => make(4 * MIB), run);
+
+  test("refuses what it has no room for and takes messages again after releases", async ({ store, settled }) => {
+    const message = messageOf("x".repeat(400_000));
+    const positions: number[] = [];
+    // Bounded by the size of the store: it must refuse long before this many.
+    for (let count = 0; count < 100; count++) {
+      const position = append(store, message);
+      if (position === STORE_FULL) break;
+      positions.push(position);
+    }
+    assert(positions.length > 0 && positions.length < 100);
+    assert.equal(append(store, message), STORE_FULL);
+    store.commit();
+    await settled();
+    for (const position of positions) {
+      assert.equal(textAt(store, position).length, 400_000);
+      store.release(position);
+    }
+    assert(append(store, message) > positions.at(-1)!);
+  });
+}
+
+function register(
+  title: string,
+  make: () => Promise<StoreUnderTest>,
+  run: (subject: StoreUnderTest) => Promise<void>,
+): void {
+  Deno.test(title, async () => {
+    const subject = await make();
+    try {
+      await run(subject);
+    } finally {
+      await subject.close();
+    }
+  });
+}
+
 const MIB = 1_048_576;
 const TOPIC = Uint8Array.of(0, 3, 0x61, 0x2f, 0x62);
+
+/** Appends a message that nobody is owed. */
+function append(store: Store, message: Message): Position {
+  return store.append(message, 0, 0, 0);
+}
 
 function messageOf(payload: string): Message {
   const bytes = new TextEncoder().encode(payload);
@@ -192,5 +264,9 @@ function messageOf(payload: string): Message {
 function textAt(store: Store, position: number): string {
   const message = new Message();
   store.read(position, message);
+  return textOf(message);
+}
+
+function textOf(message: Message): string {
   return new TextDecoder().decode(message.payloadBytes.subarray(message.payloadStart, message.payloadEnd));
 }

@@ -11,14 +11,16 @@ import { ConfigStore } from "../../src/config/reload.ts";
 import { Message } from "../../src/protocol/message.ts";
 import { MemoryLog } from "../../src/storage/memory_log.ts";
 import { MemoryMessageStore, MessageStore, STORE_FULL } from "../../src/storage/message_store.ts";
-import { messageStoreContract } from "./message_store_contract.ts";
+import { boundedStoreContract, messageStoreContract, type StoreUnderTest } from "./message_store_contract.ts";
 
 const CHUNK_BYTES = 1_048_576;
 
-messageStoreContract("MemoryMessageStore", (bytesMax) => {
-  const store = new MemoryMessageStore(new MemoryLog(bytesMax));
+const makeStore = (bytesMax: number): Promise<StoreUnderTest> => {
+  const store: MessageStore["Service"] = new MemoryMessageStore(new MemoryLog(bytesMax));
   return Promise.resolve({ store, settled: () => Promise.resolve(), close: () => Promise.resolve() });
-});
+};
+messageStoreContract("MemoryMessageStore", makeStore);
+boundedStoreContract("MemoryMessageStore", makeStore);
 
 Deno.test("MemoryMessageStore tells of a commit before commit() returns", () => {
   const store = new MemoryMessageStore(new MemoryLog(CHUNK_BYTES));
@@ -36,10 +38,10 @@ Deno.test("MessageStore.layerMemory holds storage.memory-buffer, and a reload mo
   const program = Effect.gen(function* () {
     const store = yield* MessageStore;
     assert.equal(store.bytesHeld, CHUNK_BYTES);
-    assert.equal(store.append(message, ""), STORE_FULL);
+    assert.equal(store.append(message, 0, 0, 0), STORE_FULL);
     env["PROMPTMQ_STORAGE_MEMORY_BUFFER"] = "4MiB";
     yield* (yield* ConfigStore).reload;
-    assert.notEqual(store.append(message, ""), STORE_FULL);
+    assert.notEqual(store.append(message, 0, 0, 0), STORE_FULL);
   });
   const configStore = ConfigStore.layer(Effect.runSync(load(sources)), sources);
   const layers = Layer.mergeAll(Layer.provideMerge(MessageStore.layerMemory, configStore), Logger.layer([]));

@@ -1,8 +1,10 @@
 /**
- * Programs that some tests drive and that a machine may lack: mosquitto's clients, Python with paho.
+ * Programs that some tests drive and that a machine may lack: mosquitto's clients, Python with paho, strace. And rights
+ * that some tests need: to mount a file system, to attach to a process.
  *
- * A missing one makes its tests "ignored", with a printed line, never silently passed. With
- * `PROMPTMQ_TEST_REQUIRE_TOOLS=1` (continuous integration) it is a failure.
+ * What is missing makes its tests "ignored", with a printed line, never silently passed. With
+ * `PROMPTMQ_TEST_REQUIRE_TOOLS=1` (continuous integration) a missing program is a failure. A missing right is not: no
+ * package can be installed for it, and a container may withhold it for good.
  */
 
 import { EventQueue, within } from "./event_queue.ts";
@@ -12,6 +14,8 @@ export interface Tool {
   readonly name: string;
   /** Absolute path, or `undefined` when missing. */
   readonly path: string | undefined;
+  /** True when what is missing is a right. */
+  readonly isRight?: boolean;
 }
 
 /** What a finished program printed. */
@@ -40,23 +44,34 @@ export function findPython(module: string): Tool {
   for (const directory of (Deno.env.get("PATH") ?? "").split(":")) {
     const path = `${directory}/python3`;
     if (!isExecutable(path)) continue;
-    const probe = new Deno.Command(path, { args: ["-c", `import ${module}`], stdout: "null", stderr: "null" });
-    if (probe.outputSync().success) return { name: `python3 with ${module}`, path };
+    if (succeeds(path, ["-c", `import ${module}`])) return { name: `python3 with ${module}`, path };
   }
   return { name: `python3 with ${module}`, path: undefined };
 }
 
+/** `mount`, where this process may mount a file system: tried once, on a directory of its own. */
+export function findMount(): Tool {
+  const mount = findTool("mount");
+  const umount = findTool("umount");
+  if (mount.path === undefined || umount.path === undefined) return { name: "mount", path: undefined };
+  const directory = Deno.makeTempDirSync({ prefix: "promptmq_mount_" });
+  const isAllowed = succeeds(mount.path, ["-t", "tmpfs", "tmpfs", directory]) && succeeds(umount.path, [directory]);
+  Deno.removeSync(directory);
+  return isAllowed ? mount : { name: "the right to mount a file system", path: undefined, isRight: true };
+}
+
 /**
  * Registers a test that needs tools. Missing ones make it ignored with a printed line, or failing where
- * `PROMPTMQ_TEST_REQUIRE_TOOLS` is 1.
+ * `PROMPTMQ_TEST_REQUIRE_TOOLS` is 1 and one of them is no right.
  */
 export function testWithTools(title: string, tools: readonly Tool[], body: () => Promise<void>): void {
-  const missing = tools.filter((tool) => tool.path === undefined).map((tool) => tool.name);
-  if (missing.length === 0) {
+  const absent = tools.filter((tool) => tool.path === undefined);
+  if (absent.length === 0) {
     Deno.test(title, body);
     return;
   }
-  if (Deno.env.get("PROMPTMQ_TEST_REQUIRE_TOOLS") === "1") {
+  const missing = absent.map((tool) => tool.name);
+  if (Deno.env.get("PROMPTMQ_TEST_REQUIRE_TOOLS") === "1" && absent.some((tool) => tool.isRight !== true)) {
     Deno.test(title, () => {
       throw new Error(`required tools are missing: ${missing.join(", ")}`);
     });
@@ -116,6 +131,11 @@ async function readLines(stream: ReadableStream<Uint8Array<ArrayBuffer>>, lines:
   }
   lines.end();
   return whole;
+}
+
+function succeeds(path: string, args: readonly string[]): boolean {
+  return new Deno.Command(path, { args: [...args], stdin: "null", stdout: "null", stderr: "null" }).outputSync()
+    .success;
 }
 
 function isExecutable(path: string): boolean {

@@ -43,15 +43,15 @@ export const OWNED: readonly OwnedApi[] = [
   { name: "MQTT.js", use: "mqtt", owners: ["src/bridge/", "src/cli/"] },
   { name: "yaml", use: "yaml", owners: ["src/config/"] },
   { name: "fast-check", use: "fast-check", owners: [] },
-  { name: "node:sqlite", use: "node:sqlite", owners: ["src/storage/metadata.ts"] },
-  { name: "node:fs", use: "node:fs", owners: ["src/storage/disk.ts", "src/config/", "src/logging/", "src/cli/"] },
+  { name: "node:sqlite", use: "node:sqlite", owners: ["src/storage/metadata_connection.ts"] },
+  { name: "node:fs", use: "node:fs", owners: ["src/storage/node_disk.ts", "src/config/", "src/logging/", "src/cli/"] },
   {
     name: "file API",
     use: new RegExp(
       "\\bDeno\\.(?:open|create|readFile|readTextFile|readDir|writeFile|writeTextFile|stat|lstat|mkdir|remove|rename|" +
         "copyFile|truncate|link|symlink|makeTempDir|makeTempFile|FsFile)(?:Sync)?\\b",
     ),
-    owners: ["src/storage/disk.ts", "src/config/", "src/logging/", "src/cli/"],
+    owners: ["src/storage/node_disk.ts", "src/config/", "src/logging/", "src/cli/"],
   },
   {
     name: "listening socket",

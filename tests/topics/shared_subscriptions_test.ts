@@ -107,6 +107,27 @@ Deno.test("SharedGroup.pick asks each of many absent members once, not once a me
   assert.ok(asked <= 2000, `asked ${asked} times`);
 });
 
+Deno.test("SharedGroup.hasRecordedMember says whether one of the members is recorded, also after renewal and leaving", () => {
+  const { group, members } = groupOf(2);
+  assert.equal(group.hasRecordedMember, false);
+  const recorded = ["r0", "r1"].map((clientId) => {
+    const subscriber = new TestSubscriber(clientId);
+    subscriber.isRecorded = true;
+    return subscriber;
+  });
+  for (const subscriber of [...recorded, recorded[0]!]) group.add(subscriptionOf(subscriber, "a/#", { group: "g" }));
+  assert.equal(group.hasRecordedMember, true);
+  group.remove(recorded[0]!);
+  group.remove(recorded[0]!);
+  group.remove(members[0]!);
+  assert.equal(group.hasRecordedMember, true);
+  recorded[1]!.isOnline = false;
+  assert.equal(group.pick()?.subscriber, members[1]);
+  assert.equal(group.hasRecordedMember, true, "a recorded member counts while it is away");
+  group.remove(recorded[1]!);
+  assert.deepEqual([group.hasRecordedMember, group.hasMembers], [false, true]);
+});
+
 type Step = readonly [action: "join" | "leave" | "connect" | "disconnect" | "pick" | "pickExcept", index: number];
 
 Deno.test("SharedGroup picks an online member exactly if there is one, in any order of events", () => {
@@ -118,6 +139,7 @@ Deno.test("SharedGroup picks an online member exactly if there is one, in any or
     fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
       const group = new SharedGroup<TestSubscriber>("g", "a");
       const everybody = Array.from({ length: 5 }, (_, index) => new TestSubscriber(`c${index}`));
+      everybody[1]!.isRecorded = everybody[3]!.isRecorded = true;
       const joined = new Set<TestSubscriber>();
       for (const [action, index] of steps) {
         const subject = everybody[index]!;
@@ -139,6 +161,7 @@ Deno.test("SharedGroup picks an online member exactly if there is one, in any or
           else assert.ok(candidates.includes(picked.subscriber));
         }
         assert.deepEqual([group.size, group.hasMembers], [joined.size, joined.size > 0]);
+        assert.equal(group.hasRecordedMember, [...joined].some((each) => each.isRecorded));
       }
       const online = [...joined].filter((each) => each.isOnline);
       const round = online.map(() => group.pick()!.subscriber.clientId);

@@ -246,3 +246,22 @@ Deno.test("SubscriptionTrie.hasRoomFor bounds the levels of all filters; removed
   assert.equal(trie.hasRoomFor(new Array(44).fill("+").join("/")), true);
   assert.equal(trie.hasRoomFor(new Array(45).fill("+").join("/")), false);
 });
+
+Deno.test("SubscriptionTrie.match keeps the route that was set on a result until the result changes", () => {
+  const trie = new SubscriptionTrie<TestSubscriber>();
+  const topic = topicOf("a");
+  assert.equal(trie.match(topic).route, -1);
+  trie.match(topic).route = 0;
+  assert.equal(trie.match(topicOf("b")).route, 0, "one result stands for all topics without subscribers");
+  trie.add(subscriptionOf(alice, "a"));
+  assert.equal(trie.match(topic).route, -1);
+  trie.match(topic).route = 4096;
+  trie.add(subscriptionOf(alice, "a"));
+  trie.add(subscriptionOf(bob, "b"));
+  assert.equal(trie.match(topic).route, 4096);
+  trie.add(subscriptionOf(alice, "a", { qos: 1 }));
+  assert.equal(trie.match(topic).route, -1);
+  trie.match(topic).route = 8192;
+  trie.add(subscriptionOf(bob, "a", { group: "g" }));
+  assert.equal(trie.match(topic).route, -1);
+});

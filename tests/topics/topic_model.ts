@@ -24,9 +24,10 @@ export const topicFilter: fc.Arbitrary<string> = fc.tuple(
   filter !== ""
 );
 
-/** A subscriber that is online or not by assignment. */
+/** A subscriber that is online or not by assignment, and recorded if it was so before it subscribed. */
 export class TestSubscriber implements Subscriber {
   isOnline = true;
+  isRecorded = false;
 
   constructor(readonly clientId: string) {}
 }

@@ -1,0 +1,48 @@
+/**
+ * The walk over what the broker owes, for messages that move out of the log. [`OwedWalk` in `message_store.ts`]
+ *
+ * Recorded Sessions come first. On the way the walk notes the Shared Subscriptions they are members of: a message that a
+ * Session without a record holds for one of those is owed to the group, should the broker die, and to nobody otherwise.
+ */
+import type { Session } from "../session/session.ts";
+import type { OwedGroup, OwedMessage } from "../storage/durable_state.ts";
+import type { Position } from "../storage/message_store.ts";
+import type { SubscriptionTrie } from "../topics/subscription_trie.ts";
+
+/**
+ * Walks the given Sessions; yields after each. Sessions that end meanwhile are passed over.
+ *
+ * @param first Messages from here…
+ * @param end …to below here.
+ */
+export function* walkOwed(
+  sessions: readonly Session[],
+  trie: SubscriptionTrie<Session>,
+  first: Position,
+  end: Position,
+  visit: (session: number, owed: OwedMessage) => void,
+): Generator<void> {
+  const recordedGroups = new Set<string>();
+  for (const session of sessions) {
+    if (!session.isRecorded || session.isEnded) continue;
+    for (const { group, filter } of trie.sharedGroupsOf(session)) recordedGroups.add(groupKey(group, filter));
+    session.walkOwed(first, end, (owed) => visit(session.recordNumber, owed));
+    yield;
+  }
+  for (const session of sessions) {
+    if (session.isRecorded || session.isEnded) continue;
+    session.walkOwed(first, end, (owed) => {
+      if (owed.group !== undefined && isOwedToGroup(owed.group, recordedGroups)) visit(0, owed);
+    });
+    yield;
+  }
+}
+
+/** One text for a Shared Subscription; a ShareName has no `/`. [MQTT-4.8.2-1] */
+export function groupKey(name: string, filter: string): string {
+  return `${name}/${filter}`;
+}
+
+function isOwedToGroup({ ordinal, name, filter }: OwedGroup, recordedGroups: ReadonlySet<string>): boolean {
+  return ordinal > 0 && recordedGroups.has(groupKey(name, filter));
+}

@@ -1,0 +1,192 @@
+/**
+ * The durable message store: the log, its group commit, and what moved to SQLite, behind the `MessageStore` port.
+ *
+ * Positions of three kinds come and go through here:
+ *
+ *   below the archive's end     messages that moved to SQLite
+ *   from there on               the log
+ *   from VOLATILE_FROM on       messages that need not outlive the process (`storage.wal.record: required`), in memory
+ *
+ * Plain: built and closed by `durable_layer.ts`, which also gives it time.
+ */
+import type { Message } from "../protocol/message.ts";
+import type { Archive } from "./archive.ts";
+import type { Compactor } from "./compactor.ts";
+import type { RecoveredState } from "./durable_state.ts";
+import type { GroupCommit } from "./group_commit.ts";
+import { LogBuffer } from "./log_buffer.ts";
+import type { Log } from "./log.ts";
+import type { MemoryLog } from "./memory_log.ts";
+import {
+  type MessageStore,
+  type OwedWalk,
+  type Position,
+  type Route,
+  type SessionChange,
+  STORE_FULL,
+} from "./message_store.ts";
+import { messageSize, readMessage, RecordType } from "./record.ts";
+
+/** What the store is made of. */
+export interface DurableStoreParts {
+  readonly log: Log;
+  readonly archive: Archive;
+  readonly compactor: Compactor;
+  /** For messages that are not logged. */
+  readonly volatile: MemoryLog;
+  readonly recovered: RecoveredState;
+  readonly nextSession: number;
+}
+
+/** See the head of this file. */
+export class DurableMessageStore {
+  readonly isDurable = true;
+  /** True while the file system has less free space than it should. */
+  isLowOnSpace = false;
+  /** What is logged: every QoS 1 and 2 message, or only those that a recorded Session or the retained store needs. */
+  record: "acknowledged" | "required" = "acknowledged";
+  /** Set right after construction: it tells this store of commits. */
+  group!: GroupCommit;
+  readonly #log: Log;
+  readonly #archive: Archive;
+  readonly #compactor: Compactor;
+  readonly #volatile: MemoryLog;
+  #recovered: RecoveredState | undefined;
+  #nextSession: number;
+  #listener: (committed: Position) => void = () => {};
+  readonly #place = { buffer: new LogBuffer(0), start: 0 };
+
+  constructor(parts: DurableStoreParts) {
+    this.#log = parts.log;
+    this.#archive = parts.archive;
+    this.#compactor = parts.compactor;
+    this.#volatile = parts.volatile;
+    this.#recovered = parts.recovered;
+    this.#nextSession = parts.nextSession;
+  }
+
+  get committed(): Position {
+    return this.group.committed;
+  }
+
+  get lastPosition(): Position {
+    return this.#log.lastPosition;
+  }
+
+  get isFull(): boolean {
+    return this.isLowOnSpace || this.group.isFailing;
+  }
+
+  get isCongested(): boolean {
+    const log = this.#log;
+    return log.endLsn - log.safeLsn > CONGESTED_BYTES && log.lastPosition > this.group.committed;
+  }
+
+  get routesValidFrom(): Position {
+    return this.#log.routesValidFrom;
+  }
+
+  get bytesHeld(): number {
+    return this.#log.memory.bytesHeld + this.#volatile.bytesHeld;
+  }
+
+  /** Handed out once, so that nothing keeps it. */
+  get recovered(): RecoveredState | undefined {
+    const recovered = this.#recovered;
+    this.#recovered = undefined;
+    return recovered;
+  }
+
+  /** The number that the next recorded Session gets. */
+  get nextSession(): number {
+    return this.#nextSession;
+  }
+
+  newSessionNumber(): number {
+    return this.#nextSession++;
+  }
+
+  append(message: Message, publisher: number, packetId: number, route: Position): Position {
+    if (this.isLowOnSpace || this.group.isFailing) return STORE_FULL;
+    if (route === 0 && packetId === 0 && !message.retain && this.record === "required") {
+      const position = this.#volatile.append(message);
+      return position === STORE_FULL ? STORE_FULL : VOLATILE_FROM + position;
+    }
+    this.group.hasPromise = true;
+    return this.#log.appendPublish(message, publisher, packetId, route);
+  }
+
+  appendRoute(route: Route): Position {
+    return this.#log.appendText(RecordType.ROUTE, ENCODER.encode(JSON.stringify(route)));
+  }
+
+  appendProgress(kind: number, session: number, position: Position, packetId: number, group: number): void {
+    if (position < VOLATILE_FROM) this.#log.appendProgress(kind, session, packetId, group, position);
+  }
+
+  appendRelease(session: number, packetId: number): Position {
+    if (session === 0) return this.#log.lastPosition;
+    this.group.hasPromise = true;
+    return this.#log.appendRelease(session, packetId);
+  }
+
+  appendSessionChange(change: SessionChange): Position {
+    this.group.hasPromise = true;
+    return this.#log.appendText(RecordType.CHANGE, ENCODER.encode(JSON.stringify(change)));
+  }
+
+  commit(): void {
+    this.group.commit();
+  }
+
+  whenCommitted(listener: (committed: Position) => void): void {
+    this.#listener = listener;
+  }
+
+  /** Called by the group commit. */
+  heardCommit(committed: Position): void {
+    this.#listener(committed);
+  }
+
+  setOwedWalk(walk: OwedWalk): void {
+    this.#compactor.owedWalk = walk;
+  }
+
+  read(position: Position, into: Message): void {
+    if (position >= VOLATILE_FROM) return this.#volatile.read(position - VOLATILE_FROM, into);
+    if (position < this.#archive.endLsn) return this.#archive.read(position, into);
+    const place = this.#place;
+    this.#log.locate(position, place);
+    readMessage(place.buffer, place.start, into);
+  }
+
+  sizeOf(position: Position): number {
+    if (position >= VOLATILE_FROM) return this.#volatile.sizeOf(position - VOLATILE_FROM);
+    if (position < this.#archive.endLsn) return this.#archive.sizeOf(position);
+    const place = this.#place;
+    this.#log.locate(position, place);
+    return messageSize(place.buffer, place.start);
+  }
+
+  retain(position: Position): void {
+    if (position >= VOLATILE_FROM) return this.#volatile.retain(position - VOLATILE_FROM);
+    this.#log.references.retain(position);
+    if (position < this.#log.safeLsn) this.#compactor.noteRetained(position);
+  }
+
+  release(position: Position): void {
+    if (position >= VOLATILE_FROM) return this.#volatile.release(position - VOLATILE_FROM);
+    if (this.#log.references.release(position)) this.#log.freed(position);
+  }
+}
+
+/** Shows that this is a message store. */
+export function asMessageStore(store: DurableMessageStore): MessageStore["Service"] {
+  return store;
+}
+
+/** Far above every LSN; sums with positions of the memory log are exact for 2 PB of messages. */
+const VOLATILE_FROM = 2 ** 52;
+/** Bytes that may wait for the device before publishers are not read from any more. */
+const CONGESTED_BYTES = 67_108_864;
+const ENCODER = new TextEncoder();

@@ -1,0 +1,120 @@
+/**
+ * Puts the durable store together from what is on disk: recovery, then log, archive, compactor and group commit.
+ *
+ * Plain, so that tests build it over a disk of theirs; `durable_layer.ts` gives it the real one, time and configuration.
+ */
+import type { StorageCounters } from "../metrics/storage_counters.ts";
+import { Archive } from "./archive.ts";
+import { type CompactionPolicy, Compactor } from "./compactor.ts";
+import type { Disk } from "./disk.ts";
+import { DurableMessageStore } from "./durable_store.ts";
+import { type CommitPolicy, type CommitSurroundings, GroupCommit } from "./group_commit.ts";
+import { Log } from "./log.ts";
+import { MemoryLog } from "./memory_log.ts";
+import type { Metadata } from "./metadata.ts";
+import { recover, type RecoveryReport, type SegmentInfo } from "./recovery.ts";
+import { FIRST_LSN } from "./segment.ts";
+
+/** What the store is built from. */
+export interface StoreOptions {
+  readonly disk: Disk;
+  /** Of the segments; exists. */
+  readonly directory: string;
+  readonly metadata: Metadata;
+  /** How thoroughly the log is checked: every record, or the checksums of blocks alone. */
+  readonly validation: "checksum" | "records";
+  readonly onCorruption: "quarantine" | "refuse";
+  readonly memoryBytesMax: number;
+  readonly segmentBytes: number;
+  readonly commitPolicy: CommitPolicy;
+  readonly compactionPolicy: CompactionPolicy;
+  readonly counters: StorageCounters;
+  /** Milliseconds since the epoch; may have fractions. */
+  readonly clock: () => number;
+  readonly later: CommitSurroundings["later"];
+  /** What becomes of failures. */
+  readonly failures: Pick<CommitSurroundings, "outOfSpace" | "recovered" | "poisoned" | "fatal">;
+}
+
+/** The parts of an open store that its surroundings need. */
+export interface OpenedStore {
+  readonly store: DurableMessageStore;
+  readonly log: Log;
+  readonly group: GroupCommit;
+  readonly compactor: Compactor;
+  readonly volatile: MemoryLog;
+  readonly report: RecoveryReport;
+  /**
+   * Makes what was found safe, before anybody hears of it: a process that was killed leaves records that are in the hands
+   * of the operating system alone, and from now on they count as committed. Fails with StorageFailed.
+   */
+  readonly makeSafe: () => Promise<void>;
+}
+
+/**
+ * Opens a store.
+ *
+ * @throws StorageFailed when what is there cannot be used as it is.
+ */
+export function openStore(options: StoreOptions): OpenedStore {
+  const { disk, directory, metadata, counters, clock } = options;
+  const startedMs = clock();
+  const loaded = metadata.load();
+  const recovered = recover(disk, directory, loaded, options);
+  metadata.discardFrom(loaded.appliedLsn);
+  counters.walRecoveryDurationSeconds.observe((clock() - startedMs) / 1000);
+  const log = new Log({
+    disk,
+    directory,
+    segments: recovered.segments.map((segment) => ({ ...segment, hasState: true })),
+    endLsn: recovered.endLsn,
+    memoryBytesMax: options.memoryBytesMax,
+    segmentBytes: options.segmentBytes,
+    clock,
+  });
+  if (log.segments.length === 0 && log.endLsn > FIRST_LSN) log.keepPlace();
+  const archive = new Archive(metadata, loaded.appliedLsn);
+  const volatile = new MemoryLog(options.memoryBytesMax);
+  const compactor = new Compactor({
+    disk,
+    log,
+    metadata,
+    archive,
+    counters,
+    policy: options.compactionPolicy,
+    nextSession: () => store.nextSession,
+    clock,
+  }, loaded.messages.positions);
+  const store: DurableMessageStore = new DurableMessageStore({
+    log,
+    archive,
+    compactor,
+    volatile,
+    recovered: recovered.state,
+    nextSession: recovered.nextSession,
+  });
+  const group = new GroupCommit(log, {
+    policy: options.commitPolicy,
+    counters,
+    clock,
+    later: options.later,
+    committed: (position) => store.heardCommit(position),
+    ...options.failures,
+  });
+  store.group = group;
+  const makeSafe = () => syncSegments(disk, directory, recovered.segments);
+  return { store, log, group, compactor, volatile, report: recovered.report, makeSafe };
+}
+
+/** Costs next to nothing for segments that are safe already. */
+async function syncSegments(disk: Disk, directory: string, segments: readonly SegmentInfo[]): Promise<void> {
+  for (const { path } of segments) {
+    const file = disk.open(path, "write");
+    try {
+      await file.sync();
+    } finally {
+      file.close();
+    }
+  }
+  await disk.syncDirectory(directory);
+}

@@ -1,0 +1,72 @@
+/**
+ * What ails the store, told to the operator: log lines, and the readiness that follows from all ailments together.
+ *
+ *   ailment      begins                               ends
+ *   full         a write found no space               it is written
+ *   low          free space below the minimum         it is back
+ *   failed       a write or sync failed               never: the device is not to be trusted until somebody looked
+ *   compaction   the compactor failed                 a pass that succeeds
+ */
+import type { LogWriter } from "../logging/log.ts";
+import type { Readiness } from "../metrics/readiness.ts";
+import type { StorageFailed } from "./errors.ts";
+
+/** One reason for the store not to be well. */
+export type Ailment = "full" | "low" | "failed" | "compaction";
+
+/** See the head of this file. */
+export class StorageHealth {
+  readonly #logger: LogWriter;
+  readonly #readiness: Readiness["Service"];
+  readonly #ailments = new Map<Ailment, string>();
+
+  constructor(logger: LogWriter, readiness: Readiness["Service"]) {
+    this.#logger = logger;
+    this.#readiness = readiness;
+  }
+
+  /** True while the ailment lasts. */
+  has(ailment: Ailment): boolean {
+    return this.#ailments.has(ailment);
+  }
+
+  /** An ailment began, or goes on. Logged when it begins. */
+  begin(ailment: Ailment, message: string, fields: Readonly<Record<string, unknown>>): void {
+    if (this.#ailments.has(ailment)) return;
+    this.#ailments.set(ailment, message);
+    this.#logger.write("error", message, fields);
+    this.#tell();
+  }
+
+  /** An ailment is over. Logged when there was one. */
+  end(ailment: Ailment, message: string): void {
+    if (!this.#ailments.delete(ailment)) return;
+    this.#logger.write("info", message);
+    this.#tell();
+  }
+
+  /** A write found no space. */
+  outOfSpace(cause: StorageFailed): void {
+    this.begin("full", "no space left for the log: QoS 1 and 2 messages are refused until there is", {
+      error: cause.message,
+    });
+  }
+
+  /** A write or sync failed. */
+  poisoned(cause: StorageFailed): void {
+    this.begin("failed", "the log could not be written: what was not safe goes to a fresh segment", {
+      error: cause.message,
+    });
+  }
+
+  /** What could not be written is safe now. */
+  recovered(): void {
+    this.end("full", "there is space for the log again");
+    if (this.has("failed")) this.#logger.write("warn", "the log goes on in a fresh segment; check the device");
+  }
+
+  #tell(): void {
+    const [first] = this.#ailments.values();
+    this.#readiness.set(first === undefined ? undefined : `storage: ${first}`, "storage");
+  }
+}

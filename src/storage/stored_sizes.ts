@@ -1,0 +1,47 @@
+/**
+ * Sizes of the messages that something other than their own record may speak of: those in the database, and the
+ * Retained Messages of the log. A message that has no size here is not stored any more.
+ */
+import type { Position } from "./message_store.ts";
+import { SIZE_UNKNOWN } from "./replayed_queue.ts";
+
+/** Positions, ascending, and the bytes of topic, properties and payload of each. */
+export interface MessageSizes {
+  readonly positions: Float64Array;
+  readonly sizes: Float64Array;
+}
+
+/** See the head of this file. */
+export class StoredSizes {
+  readonly #archived: MessageSizes;
+  readonly #archiveEndLsn: Position;
+  readonly #positions: Position[] = [];
+  readonly #sizes: number[] = [];
+
+  /** @param archiveEndLsn Archived messages from here on do not count: the log has them. */
+  constructor(archived: MessageSizes, archiveEndLsn: Position) {
+    this.#archived = archived;
+    this.#archiveEndLsn = archiveEndLsn;
+  }
+
+  /** Adds a message of the log; positions must grow. */
+  add(position: Position, size: number): void {
+    this.#positions.push(position);
+    this.#sizes.push(size);
+  }
+
+  /** Size of the message at a position, or `SIZE_UNKNOWN`. */
+  of(position: Position): number {
+    const isArchived = position < this.#archiveEndLsn;
+    const positions = isArchived ? this.#archived.positions : this.#positions;
+    const sizes = isArchived ? this.#archived.sizes : this.#sizes;
+    let low = 0;
+    let high = positions.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (positions[middle]! < position) low = middle + 1;
+      else high = middle;
+    }
+    return positions[low] === position ? sizes[low]! : SIZE_UNKNOWN;
+  }
+}

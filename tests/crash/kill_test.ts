@@ -1,0 +1,206 @@
+/**
+ * SIGKILL at named points of the protocol, for each sync mode: what was acknowledged is there after the next start, once
+ * where the protocol says once, with the Packet Identifiers that were in flight.
+ *
+ * Each point is reached by a packet that only comes when it is reached; then the process is killed at once.
+ */
+import assert from "node:assert/strict";
+import { type Endpoint, RawClient } from "../support/raw_client.ts";
+import type { WirePacket } from "../support/wire_packets.ts";
+import { BrokerProcess, complaints, segmentsOf, temporaryDirectory } from "./broker_process.ts";
+import { durable, payloadsOwed, publish, publishExactlyOnce, subscribe, subscribeAndLeave } from "./durable_client.ts";
+
+/** A life of the broker: ends with SIGKILL. */
+type Life = (tcp: Endpoint, broker: BrokerProcess) => Promise<void>;
+
+const SYNC_MODES = ["immediate", "batch", "periodic"];
+const SMALL_SEGMENTS = {
+  "storage.wal.segment-size": "64KiB",
+  "storage.compaction.max-wal-size": "1MiB",
+  "storage.compaction.check-interval": "100ms",
+};
+
+/** Runs lives one after the other over one data directory; after each the broker is killed, with nothing said. */
+async function killed(mode: string, lives: readonly Life[], options: Record<string, string> = {}): Promise<void> {
+  await using directory = await temporaryDirectory();
+  const settings = { dataDirectory: directory.data, flags: ["--wal-sync-mode", mode], options };
+  for (const live of lives) {
+    await using broker = await BrokerProcess.start(settings);
+    await live(broker.tcp, broker);
+    await broker.kill();
+    const lost = complaints(broker.log).filter((msg) =>
+      msg !== "the end of the log was torn and cut; nothing in it was synced"
+    );
+    assert.deepEqual(lost, []);
+  }
+}
+
+/** Connects to a Session that must be there. */
+async function resume(tcp: Endpoint, clientId: string): Promise<RawClient> {
+  const client = await RawClient.open(tcp);
+  const properties = [["sessionExpiryInterval", 0xffff_ffff] as const];
+  await client.sendPacket("connect", { clientId, cleanStart: false, properties, keepAlive: 0 });
+  assert.equal((await client.expect("connack")).wire.sessionPresent, true);
+  return client;
+}
+
+function sketch({ type, id, qos, dup, payload }: WirePacket): unknown[] {
+  return type === "publish" ? [type, id, qos, dup ?? false, payload] : [type, id];
+}
+
+const TEN = Array.from({ length: 10 }, (_, index) => `m${index}`);
+
+for (const mode of SYNC_MODES) {
+  Deno.test(`${mode}: killed right after PUBACK, PUBCOMP and SUBACK, nothing of it is lost`, async () => {
+    await killed(mode, [
+      (tcp) => subscribeAndLeave(tcp, "owed", "t"),
+      async (tcp) => {
+        await using publisher = await RawClient.connect(tcp, { clientId: "publisher" });
+        for (const [index, payload] of TEN.entries()) await publish(publisher, index + 1, payload);
+      },
+      async (tcp) => {
+        await using publisher = await RawClient.connect(tcp, { clientId: "publisher" });
+        await publishExactlyOnce(publisher, 1, "exactly once");
+      },
+      async (tcp) => assert.deepEqual(await payloadsOwed(tcp, "owed"), [...TEN, "exactly once"]),
+    ]);
+  });
+
+  Deno.test(`${mode}: killed between PUBREC and PUBREL, an inbound QoS 2 message arrives once`, async () => {
+    const message = { topic: "t", qos: 2, id: 7, payload: "exactly once" };
+    await killed(mode, [
+      async (tcp) => {
+        await subscribeAndLeave(tcp, "owed", "t");
+        await using publisher = await durable(tcp, "publisher");
+        await publisher.sendPacket("publish", message);
+        await publisher.expect("pubrec");
+      },
+      async (tcp) => {
+        await using publisher = await resume(tcp, "publisher");
+        await publisher.sendPacket("publish", { ...message, dup: true });
+        assert.equal((await publisher.expect("pubrec")).wire.id, 7);
+      },
+      async (tcp) => {
+        await using publisher = await resume(tcp, "publisher");
+        await publisher.sendPacket("pubrel", { id: 7 });
+        const { wire } = await publisher.expect("pubcomp");
+        assert.deepEqual([wire.id, wire.reasonCode], [7, 0]);
+      },
+      async (tcp) => {
+        await using publisher = await resume(tcp, "publisher");
+        await publisher.sendPacket("publish", { ...message, payload: "another one" });
+        await publisher.expect("pubrec");
+      },
+      async (tcp) => assert.deepEqual(await payloadsOwed(tcp, "owed"), ["exactly once", "another one"]),
+    ]);
+  });
+
+  Deno.test(`${mode}: killed in an outbound QoS 2 delivery, it goes on with its Packet Identifier`, async () => {
+    let id = 0;
+    await killed(mode, [
+      async (tcp) => {
+        await subscribeAndLeave(tcp, "owed", "t");
+        await using publisher = await RawClient.connect(tcp, { clientId: "publisher" });
+        await publishExactlyOnce(publisher, 1, "exactly once");
+      },
+      async (tcp) => {
+        await using receiver = await resume(tcp, "owed");
+        id = (await receiver.expect("publish")).wire.id ?? 0;
+      },
+      async (tcp) => {
+        await using receiver = await resume(tcp, "owed");
+        const { wire } = await receiver.expect("publish");
+        assert.deepEqual(sketch(wire), ["publish", id, 2, true, "exactly once"]);
+        await receiver.sendPacket("pubrec", { id });
+        await receiver.expect("pubrel");
+      },
+      async (tcp) => {
+        await using receiver = await resume(tcp, "owed");
+        assert.deepEqual(sketch((await receiver.expect("pubrel")).wire), ["pubrel", id]);
+      },
+      async (tcp) => {
+        await using receiver = await resume(tcp, "owed");
+        await receiver.expect("pubrel");
+        await receiver.sendPacket("pubcomp", { id });
+        // A subscription is acknowledged once everything before it is in the log.
+        await subscribe(receiver, "other");
+      },
+      async (tcp) => {
+        await using receiver = await resume(tcp, "owed");
+        await receiver.expectQuiet();
+      },
+    ]);
+  });
+
+  Deno.test(`${mode}: killed with a Will pending and a Retained Message, both are there`, async () => {
+    const will = { topic: "t", payload: "the will", qos: 1, properties: [["willDelayInterval", 1] as const] };
+    await killed(mode, [
+      async (tcp) => {
+        await subscribeAndLeave(tcp, "owed", "t");
+        await using client = await durable(tcp, "mortal", { will });
+        await publish(client, 1, "retained", { topic: "kept", retain: true });
+        await publish(client, 2, "a first one", { topic: "replaced", retain: true });
+        await publish(client, 3, "", { topic: "replaced", retain: true });
+      },
+      async (tcp) => {
+        await using receiver = await resume(tcp, "owed");
+        const { wire } = await receiver.expect("publish");
+        assert.equal(wire.payload, "the will");
+        await receiver.sendPacket("puback", { id: wire.id! });
+        await subscribe(receiver, "kept", 1);
+        const kept = (await receiver.expect("publish")).wire;
+        assert.deepEqual([kept.payload, kept.retain], ["retained", true]);
+        await receiver.sendPacket("puback", { id: kept.id! });
+        await subscribe(receiver, "replaced", 1);
+        await receiver.expectQuiet();
+      },
+      async (tcp) => assert.deepEqual(await payloadsOwed(tcp, "owed"), []),
+    ]);
+  });
+
+  Deno.test(`${mode}: killed again and again while the log is compacted, nothing is lost or doubled`, async () => {
+    const large = "x".repeat(30_000);
+    const published: string[] = [];
+    const load: Life = async (tcp, broker) => {
+      await using publisher = await RawClient.connect(tcp, { clientId: "publisher" });
+      const runsBefore = await broker.metric("promptmq_compaction_runs_total");
+      // Until a compaction has cleared files, then killed in the middle of whatever it does next.
+      while (await broker.metric("promptmq_compaction_runs_total") === runsBefore) {
+        for (let id = 1; id <= 10; id++) {
+          const payload = `${published.length} ${large}`;
+          await publish(publisher, id, payload);
+          published.push(payload);
+        }
+      }
+    };
+    await killed(mode, [
+      (tcp) => subscribeAndLeave(tcp, "owed", "t"),
+      load,
+      load,
+      load,
+      async (tcp) => assert.deepEqual(await payloadsOwed(tcp, "owed"), published),
+    ], SMALL_SEGMENTS);
+  });
+}
+
+Deno.test("a stop by SIGTERM leaves nothing torn, and the next start has nothing to complain of", async () => {
+  await using directory = await temporaryDirectory();
+  for (let start = 0; start < 3; start++) {
+    await using broker = await BrokerProcess.start({
+      dataDirectory: directory.data,
+      flags: ["--wal-sync-mode", "periodic"],
+    });
+    assert.equal((await broker.untilLogged("storage is recovered"))["tornBytes"], 0);
+    await using client = await durable(broker.tcp, "client");
+    await subscribe(client, "t", 1);
+    await client.sendPacket("publish", { topic: "t", qos: 1, id: 2, payload: `${start}` });
+    const { code, log } = await broker.stop();
+    assert.equal(code, 0);
+    assert.deepEqual(complaints(log), []);
+  }
+  assert.ok(segmentsOf(directory.wal).length > 0);
+  assert.deepEqual(
+    Array.from(Deno.readDirSync(directory.wal), ({ name }) => name).filter((name) => /broken|quarantine/.test(name)),
+    [],
+  );
+});

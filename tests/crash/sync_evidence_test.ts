@@ -1,0 +1,58 @@
+/**
+ * The promise of `storage.wal.sync-mode`, as the system sees it: the order of writes to the log, syncs of it, and
+ * acknowledgements written to sockets. The last test shows that the method finds out a mode that promises less.
+ */
+import assert from "node:assert/strict";
+import { RawClient } from "../support/raw_client.ts";
+import { testWithTools } from "../support/tools.ts";
+import { encodeWire } from "../support/wire_packets.ts";
+import { BrokerProcess, type BrokerSettings, temporaryDirectory } from "./broker_process.ts";
+import { publish, publishExactlyOnce, subscribeAndLeave } from "./durable_client.ts";
+import { attach, findStrace, sendOf, syncBefore, type SystemCall, writesOf } from "./system_calls.ts";
+
+const STRACE = findStrace();
+const QOS_1 = [1, 2, 3, 4, 5];
+const QOS_2 = [11, 12, 13];
+
+/** Publishes one by one to a durable Session, and returns the calls that this made. */
+async function traced(settings: Omit<BrokerSettings, "dataDirectory">): Promise<readonly SystemCall[]> {
+  await using directory = await temporaryDirectory();
+  await using broker = await BrokerProcess.start({ dataDirectory: directory.data, ...settings });
+  await subscribeAndLeave(broker.tcp, "owed", "t");
+  await using client = await RawClient.connect(broker.tcp, { clientId: "publisher" });
+  await using trace = await attach(STRACE, broker.pid);
+  for (const id of QOS_1) await publish(client, id, `payload ${id};`);
+  for (const id of QOS_2) await publishExactlyOnce(client, id, `payload ${id};`);
+  return await trace.detach();
+}
+
+/** The acknowledgement of a message, with the payload that it is for. */
+function acknowledgements(calls: readonly SystemCall[]): { readonly payload: string; readonly sent: SystemCall }[] {
+  const sent = (type: "puback" | "pubrec", id: number) => ({
+    payload: `payload ${id};`,
+    sent: sendOf(calls, encodeWire(type, { id }, 5)),
+  });
+  return [...QOS_1.map((id) => sent("puback", id)), ...QOS_2.map((id) => sent("pubrec", id))];
+}
+
+for (const flags of [["--wal-sync-mode", "immediate"], ["--wal-sync-mode", "periodic", "--wal-force-fsync"]]) {
+  testWithTools(
+    `with ${flags.join(" ")} a sync of the record returns before its acknowledgement`,
+    [STRACE],
+    async () => {
+      const calls = await traced({ flags });
+      for (const { payload, sent } of acknowledgements(calls)) {
+        assert.ok(syncBefore(calls, payload, sent), `"${payload}" was acknowledged before it was synced`);
+      }
+    },
+  );
+}
+
+testWithTools("with batch the record is written before its acknowledgement, and not yet synced", [STRACE], async () => {
+  const flags = ["--wal-sync-mode", "batch", "--wal-batch-sync-size", "1000", "--wal-sync-interval", "1h"];
+  const calls = await traced({ flags });
+  for (const { payload, sent } of acknowledgements(calls)) {
+    assert.equal(syncBefore(calls, payload, sent), undefined);
+    assert.ok(writesOf(calls, payload).some(({ endedAt }) => endedAt < sent.startedAt), payload);
+  }
+});
