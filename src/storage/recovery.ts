@@ -9,9 +9,8 @@
  *   overlap      a segment ends where the next one begins: its last blocks were written again there, whatever is left
  *                of them.
  *   leftovers    segments that the database knows all of. They are removed.
- *   corruption   everything else: a block, a header or a whole segment that was safe once. `refuse` stops the start
- *                before anything is changed; `quarantine` keeps a copy, passes over it and reports what is lost. The copy
- *                says so at later starts, when the block that proved it may be gone.
+ *   corruption   everything else: what was safe once. `refuse` stops the start before anything is changed; `quarantine`
+ *                keeps a copy, which later starts know it by, passes over it and reports what is lost.
  *
  * Every segment found is sealed: the log goes on in a new one, where the last whole block ends.
  */
@@ -145,7 +144,7 @@ class Recovery {
   readonly #losses: Loss[] = [];
   readonly #repairs: Repair[] = [];
   #surveyed: readonly SurveyedSegment[] = [];
-  /** Everything below was read, is in the database, or is reported as lost. */
+  /** Everything below was read, is in the database, or is lost. */
   #accountedLsn: number;
   /** True when the log ends there, whatever follows. */
   #isOver = false;
@@ -329,13 +328,12 @@ class Recovery {
    * bytes and the next name reach.
    */
   #setAside(segment: SurveyedSegment, limit: number, nextLsn = Infinity): void {
-    const { path } = segment;
     const endLsn = limit === Infinity ? Math.min(segment.fileEndLsn, nextLsn) : Math.min(limit, nextLsn);
     const firstLsn = Math.min(Math.max(segment.firstLsn, this.#accountedLsn), endLsn);
     const reason = "nothing in it is where its name says";
-    this.#lose({ firstLsn, endLsn, segment: path, reason, topics: [], isKnown: false });
+    this.#lose({ firstLsn, endLsn, segment: segment.path, reason, topics: [], isKnown: false });
     this.#accountedLsn = Math.max(this.#accountedLsn, endLsn);
-    this.#repairs.push({ kind: "move", path, suffix: QUARANTINE });
+    this.#repairs.push({ kind: "move", path: segment.path, suffix: QUARANTINE });
   }
 
   /** The segment that is missing, or would be, where the log goes on. */

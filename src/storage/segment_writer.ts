@@ -5,6 +5,7 @@
  * until they are, also when a later segment is written to.
  */
 import type { Disk, DiskFile } from "./disk.ts";
+import { StorageFailed } from "./errors.ts";
 import type { Chunk } from "./memory_buffer.ts";
 import { encodeSegmentHeader, SEGMENT_HEADER_BYTES, segmentName } from "./segment.ts";
 
@@ -83,6 +84,7 @@ export class SegmentWriter {
       file.write(encodeSegmentHeader(firstLsn, nowMs, flags), 0, SEGMENT_HEADER_BYTES, 0);
     } catch (cause) {
       file.close();
+      this.#removeUnmade(path);
       throw cause;
     }
     this.writtenBytes += SEGMENT_HEADER_BYTES;
@@ -100,6 +102,16 @@ export class SegmentWriter {
     };
     this.#segments.push(segment);
     return segment;
+  }
+
+  /** The next try may be for another name, and half a header in the middle of the log looks like damage. */
+  #removeUnmade(path: string): void {
+    try {
+      this.#disk.remove(path);
+    } catch (failure) {
+      // The failure to be heard of is the first.
+      if (!(failure instanceof StorageFailed)) throw failure;
+    }
   }
 
   /** Writes `chunk[start..end]` to the open segment, at its end. */

@@ -121,7 +121,7 @@ export class WalFixture implements Disposable {
       record.write(buffer, at);
       at += record.bytes;
     }
-    sealBlock(buffer, 0, size, this.lsn, records.length, FIXTURE_MS + this.lsn, this.lsn);
+    sealBlock(buffer, 0, size, this.lsn, records.length, FIXTURE_MS + this.lsn, this.syncedLsn ?? this.lsn);
     this.append(buffer.bytes);
     this.lsn += size;
     return positions;

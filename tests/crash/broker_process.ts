@@ -190,7 +190,7 @@ export interface TemporaryDirectory extends AsyncDisposable {
 
 /** Makes one. */
 export async function temporaryDirectory(): Promise<TemporaryDirectory> {
-  const path = await Deno.makeTempDir({ prefix: "promptmq_crash_" });
+  const path = await Deno.makeTempDir({ prefix: "promptmq_failure_" });
   return {
     path,
     data: `${path}/data`,

@@ -45,6 +45,9 @@ export class Ledger {
   progress: ProgressNote[] = [];
   changes: ChangeNote[] = [];
   readonly #payloads = new Map<Position, string>();
+  /** What crashes took since somebody looked last. */
+  lostProgress: { readonly clientId: string | undefined; readonly payload: string }[] = [];
+  lostChanges: SessionChange[] = [];
   readonly #volatile = new Set<string>();
   readonly #releases = new Map<string, Position>();
 
@@ -59,10 +62,6 @@ export class Ledger {
   /** True for a message of which a copy was not logged, as nobody needed it to be. */
   isVolatile(payload: string): boolean {
     return this.#volatile.has(payload);
-  }
-
-  payloadAt(position: Position): string | undefined {
-    return this.#payloads.get(position);
   }
 
   noteRelease(session: number, packetId: number, lsn: number): void {
@@ -94,10 +93,14 @@ export class Ledger {
     return this.times.find(({ endLsn }) => endLsn > lsn)?.atMs;
   }
 
-  /** A crash took everything from an LSN on, and what was only in memory. Returns the notes that are gone. */
-  forgetFrom(endLsn: Position): { readonly progress: ProgressNote[]; readonly changes: ChangeNote[] } {
+  /** A crash took everything from an LSN on, and what was only in memory. Called before the next process writes. */
+  forgetFrom(endLsn: Position): void {
     const isLost = ({ lsn }: { readonly lsn: number }) => lsn >= endLsn;
-    const lost = { progress: this.progress.filter(isLost), changes: this.changes.filter(isLost) };
+    for (const { session, of } of this.progress.filter(isLost)) {
+      const payload = this.#payloads.get(of);
+      if (payload !== undefined) this.lostProgress.push({ clientId: this.clientIds.get(session), payload });
+    }
+    this.lostChanges.push(...this.changes.filter(isLost).map(({ change }) => change));
     this.progress = this.progress.filter((note) => !isLost(note));
     this.changes = this.changes.filter((note) => !isLost(note));
     this.times = [];
@@ -108,11 +111,6 @@ export class Ledger {
       if (kept.length === 0) this.copies.delete(payload);
       else this.copies.set(payload, kept);
     }
-    return lost;
-  }
-
-  /** After the notes that `forgetFrom` returned were looked at. */
-  forgetPayloadsFrom(endLsn: Position): void {
     for (const position of this.#payloads.keys()) if (position >= endLsn) this.#payloads.delete(position);
   }
 }

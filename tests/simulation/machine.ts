@@ -146,10 +146,13 @@ export class Machine {
     await opened.makeSafe();
     opened.store.record = record;
     const { losses } = opened.report;
-    const endLsn = losses.reduce((least, { firstLsn }) => Math.min(least, firstLsn), opened.log.endLsn);
+    // Found, but nothing is missing.
+    const missing = losses.filter(({ firstLsn, endLsn }) => endLsn > firstLsn);
+    const endLsn = missing.reduce((least, { firstLsn }) => Math.min(least, firstLsn), opened.log.endLsn);
+    this.ledger.forgetFrom(endLsn);
     const store = new NotedStore(asStore(opened.store), this.ledger);
     this.process = { core: this.#core(asMessageStore(store), counters), opened, metadata, counters };
-    return { endLsn, hasLosses: losses.length > 0 };
+    return { endLsn, hasLosses: missing.length > 0 };
   }
 
   #core(store: ReturnType<typeof asMessageStore>, counters: Counters): BrokerCore {

@@ -65,11 +65,21 @@ export class SessionModel {
   /** True once a crash happened in its life. */
   hasCrashed = false;
 
+  #hasForgotten = false;
+
   constructor(readonly clientId: string, readonly isDurable: boolean) {}
+
+  /** The client gives up what it knows of messages under way, while the broker may not. */
+  forget(): void {
+    this.inboundQos1.clear();
+    this.inboundQos2.clear();
+    this.#hasForgotten = true;
+    for (const receipt of this.receipts.values()) receipt.mayRepeat = true;
+  }
 
   receiptOf(payload: string): Receipt {
     let receipt = this.receipts.get(payload);
-    if (receipt === undefined) this.receipts.set(payload, receipt = { live: 0, mayRepeat: false });
+    if (receipt === undefined) this.receipts.set(payload, receipt = { live: 0, mayRepeat: this.#hasForgotten });
     return receipt;
   }
 }

@@ -9,6 +9,7 @@
 import assert from "node:assert/strict";
 import { StorageFailed } from "../../src/storage/errors.ts";
 import type { CommitPolicy } from "../../src/storage/group_commit.ts";
+import type { SessionChange } from "../../src/storage/message_store.ts";
 import { Random } from "../adversarial/random.ts";
 import type { Received } from "../broker/packet_text.ts";
 import { type ClientTraits, SimulatedClient } from "./client.ts";
@@ -369,7 +370,6 @@ class Simulation {
     const acknowledged = [...oracle.publications.values()].filter(({ isAcknowledged, payload }) =>
       isAcknowledged && !ledger.isVolatile(payload)
     );
-    const lost = ledger.forgetFrom(endLsn);
     for (const publication of acknowledged) {
       const { payload } = publication;
       if (ledger.copies.has(payload)) continue;
@@ -379,15 +379,14 @@ class Simulation {
       oracle.groupOwed.delete(payload);
     }
     const { wasFailing } = this.#machine;
+    const { lostProgress, lostChanges } = ledger;
     this.#machine.wasFailing = false;
-    if (kind === "kill" && !wasFailing) return ledger.forgetPayloadsFrom(endLsn);
-    for (const { session: number, of } of lost.progress) {
-      const payload = ledger.payloadAt(of);
-      if (payload !== undefined) this.#mayRepeat(ledger.clientIds.get(number), payload);
-    }
+    ledger.lostProgress = [];
+    ledger.lostChanges = [];
+    if (kind === "kill" && !wasFailing) return;
+    for (const { clientId, payload } of lostProgress) this.#mayRepeat(clientId, payload);
     for (const client of this.#clients) client.session.inboundQos1.clear();
-    for (const { change } of lost.changes) this.#changeLost(change, mayLose);
-    ledger.forgetPayloadsFrom(endLsn);
+    for (const change of lostChanges) this.#changeLost(change, mayLose);
   }
 
   /** The record of how far a delivery was is gone. */
@@ -403,7 +402,7 @@ class Simulation {
     }
   }
 
-  #changeLost(change: Parameters<Machine["ledger"]["noteChange"]>[1], mayLose: boolean): void {
+  #changeLost(change: SessionChange, mayLose: boolean): void {
     const { ledger } = this.#machine;
     const clientId = "clientId" in change ? change.clientId : ledger.clientIds.get(change.session);
     const client = this.#clients.find(({ traits }) => traits.clientId === clientId);

@@ -64,10 +64,8 @@ export class StoreRig {
     this.disk = disk;
     this.time = time;
     this.watch = new HandleWatch(disk);
-    const immediate = { syncMode: "immediate", syncIntervalMs: 100, batchSyncSize: 10 } as const;
-    this.commitPolicy = { ...immediate, forceFsync: false, noSync: false, ...options.commit };
-    const never = { maxMessageAgeMs: Infinity, maxWalBytes: Infinity };
-    this.compactionPolicy = { ...never, workers: 1, batchSize: 20, ...options.compaction };
+    this.commitPolicy = { ...IMMEDIATE, ...options.commit };
+    this.compactionPolicy = { ...NEVER, ...options.compaction };
     this.metadata = this.#watched(Metadata.open(database, SETTINGS));
     this.#safeDatabase = folder.copy(database);
     this.opened = this.#openStore();
@@ -264,7 +262,25 @@ class Folder {
   }
 }
 
-const SETTINGS: SqliteSettings = {
+/** Commits only what is synced. */
+export const IMMEDIATE: CommitPolicy = {
+  syncMode: "immediate",
+  syncIntervalMs: 100,
+  batchSyncSize: 10,
+  forceFsync: false,
+  noSync: false,
+};
+
+/** Compacts nothing. */
+export const NEVER: CompactionPolicy = {
+  maxMessageAgeMs: Infinity,
+  maxWalBytes: Infinity,
+  workers: 1,
+  batchSize: 20,
+};
+
+/** Of the database; only what must be synced is. */
+export const SETTINGS: SqliteSettings = {
   cacheSize: 1_000,
   tempStore: "MEMORY",
   mmapSize: 0,
