@@ -85,7 +85,7 @@ export class Router {
       return;
     }
     const hasRoom = !message.retain || message.payloadSize === 0 || this.#retained.hasRoomFor(topic.name);
-    const stored = hasRoom ? this.#append(publisher, message, matched, packetId) : STORE_FULL;
+    const stored = hasRoom ? this.#append(publisher, message, topic, matched, packetId) : STORE_FULL;
     if (stored === STORE_FULL) {
       if (promisedBytes > 0) this.#promised.fulfil(matched, promisedBytes);
       this.#refuse(publisher, header, packetId, "store_full");
@@ -143,8 +143,16 @@ export class Router {
     this.#settleUpTo(this.#context.store.committed);
   }
 
-  #append(publisher: Session | null, message: Message, matched: MatchResult<Session>, packetId: number): Position {
+  #append(
+    publisher: Session | null,
+    message: Message,
+    topic: Topic,
+    matched: MatchResult<Session>,
+    packetId: number,
+  ): Position {
     const { store } = this.#context;
+    // The broker's own numbers are new with every start.
+    if (topic.isReserved) return store.appendVolatile(message);
     let route = 0;
     if (message.qos > 0) {
       route = matched.route;

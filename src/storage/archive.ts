@@ -54,8 +54,10 @@ export class Archive {
       }
       return found;
     }
-    const last = windows.at(-1)?.at(-1);
-    const follows = last !== undefined && position > last.position && position - last.position < FOLLOWS_BYTES_MAX;
+    const follows = windows.some((window) => {
+      const gap = position - window.at(-1)!.position;
+      return gap > 0 && gap < FOLLOWS_BYTES_MAX;
+    });
     const window = this.#metadata.readMessages(position, follows ? WINDOW_MESSAGES : 1, WINDOW_BYTES);
     if (window[0]?.position !== position) {
       const detail = `position ${position} is not among the archived messages`;
@@ -82,5 +84,5 @@ function findIn(window: readonly ArchivedMessage[], position: number): ArchivedM
 const WINDOW_MESSAGES = 256;
 const WINDOW_BYTES = 1_048_576;
 const WINDOWS_MAX = 8;
-/** A read this close behind the last one is taken for a Session that drains its queue. */
+/** A read this close behind the end of a window is taken for a Session that drains its queue. */
 const FOLLOWS_BYTES_MAX = 1_048_576;

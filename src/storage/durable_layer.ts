@@ -167,7 +167,10 @@ function warnOfPolicy(logger: LogWriter, { noSync, forceFsync }: CommitPolicy): 
 /** One line for a start, and one for each loss. */
 const logRecovery = Effect.fnUntraced(function* (report: RecoveryReport, milliseconds: number) {
   const { losses, ...counts } = report;
-  for (const loss of losses) yield* Effect.logError("a part of the log is lost", { ...loss });
+  for (const { isKnown, ...loss } of losses) {
+    if (isKnown) yield* Effect.logInfo("a part of the log is known to be lost", loss);
+    else yield* Effect.logError("a part of the log is lost", loss);
+  }
   if (report.tornBytes > 0) {
     yield* Effect.logWarning("the end of the log was torn and cut; nothing in it was synced", {
       bytes: report.tornBytes,

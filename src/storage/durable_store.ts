@@ -109,11 +109,15 @@ export class DurableMessageStore {
   append(message: Message, publisher: number, packetId: number, route: Position): Position {
     if (this.isLowOnSpace || this.group.isFailing) return STORE_FULL;
     if (route === 0 && packetId === 0 && !message.retain && this.record === "required") {
-      const position = this.#volatile.append(message);
-      return position === STORE_FULL ? STORE_FULL : VOLATILE_FROM + position;
+      return this.appendVolatile(message);
     }
     this.group.hasPromise = true;
     return this.#log.appendPublish(message, publisher, packetId, route);
+  }
+
+  appendVolatile(message: Message): Position {
+    const position = this.#volatile.append(message);
+    return position === STORE_FULL ? STORE_FULL : VOLATILE_FROM + position;
   }
 
   appendRoute(route: Route): Position {
@@ -131,6 +135,7 @@ export class DurableMessageStore {
   }
 
   appendSessionChange(change: SessionChange): Position {
+    if (change.kind === "owe" && change.position >= VOLATILE_FROM) return this.#log.lastPosition;
     this.group.hasPromise = true;
     return this.#log.appendText(RecordType.CHANGE, ENCODER.encode(JSON.stringify(change)));
   }

@@ -164,6 +164,8 @@ export class MessageStore extends Context.Service<MessageStore, {
    * @returns Its position, or `STORE_FULL`.
    */
   append(message: Message, publisher: number, packetId: number, route: Position): Position;
+  /** Appends a copy of a message that need not outlive the process, with one reference, as `append` does. */
+  appendVolatile(message: Message): Position;
   /** Appends a routing result for later `append`s. */
   appendRoute(route: Route): Position;
   /**
@@ -238,6 +240,10 @@ export class MemoryMessageStore implements Context.Service.Shape<typeof MessageS
   }
 
   append(message: Message): Position {
+    return this.#log.append(message);
+  }
+
+  appendVolatile(message: Message): Position {
     return this.#log.append(message);
   }
 

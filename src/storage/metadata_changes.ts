@@ -26,18 +26,25 @@ export function applyStep(connection: Connection, step: ArchivedStep): void {
   connection.statement(OWE).run(session, flags, text, position);
 }
 
+/**
+ * A Session may have been owed a message twice, with the other delivery gone or not moved here: the Packet Identifier
+ * says which of the two a record is about.
+ */
 function applyProgress(connection: Connection, progress: ArchivedProgress): void {
   const { kind, session, position, packetId, group } = progress;
   if (group === 0) {
     switch (kind) {
       case ProgressKind.SENT:
-        connection.statement(`UPDATE owed SET packet_id = ? WHERE ${TO_SESSION}`).run(packetId, position, session);
+        connection.statement(`UPDATE owed SET packet_id = ? WHERE ${TO_SESSION} AND packet_id = 0`)
+          .run(packetId, position, session);
         return;
       case ProgressKind.RECEIVED:
-        connection.statement(`UPDATE owed SET is_received = 1 WHERE ${TO_SESSION}`).run(position, session);
+        connection.statement(`UPDATE owed SET is_received = 1 WHERE ${TO_SESSION} AND packet_id = ?`)
+          .run(position, session, packetId);
         return;
       case ProgressKind.DONE:
-        connection.statement(`DELETE FROM owed WHERE ${TO_SESSION}`).run(position, session);
+        connection.statement(`DELETE FROM owed WHERE ${TO_SESSION} AND packet_id = ?`)
+          .run(position, session, packetId);
         return;
     }
     return;
@@ -51,7 +58,7 @@ function applyProgress(connection: Connection, progress: ArchivedProgress): void
       return;
     }
     case ProgressKind.RECEIVED:
-      connection.statement(`UPDATE owed SET is_received = 1 WHERE ${TO_GROUP}`).run(position, group);
+      connection.statement(session === 0 ? RECEIVED_BY_NOBODY : RECEIVED_FROM_GROUP).run(position, group);
       return;
     case ProgressKind.DONE:
       connection.statement(`DELETE FROM owed WHERE ${TO_GROUP}`).run(position, group);
@@ -142,6 +149,9 @@ function optionsOf(subscription: StoredSubscription): number {
 const TO_SESSION = "position = ? AND session = ? AND group_ordinal = 0";
 // The second condition is for the planner: the index covers only rows of which it holds.
 const TO_GROUP = "position = ? AND group_ordinal = ? AND group_ordinal > 0";
+const RECEIVED_FROM_GROUP = `UPDATE owed SET is_received = 1 WHERE ${TO_GROUP}`;
+// Nobody else gets it, and nobody who is recorded goes on with it.
+const RECEIVED_BY_NOBODY = `UPDATE owed SET session = 0, packet_id = 0, is_received = 1 WHERE ${TO_GROUP}`;
 const OWE = `INSERT INTO owed (session, position, size, flags, identifiers, packet_id, is_received, group_ordinal)
   SELECT ?, position, length(topic) + length(properties) + length(payload), ?, ?, 0, 0, 0
   FROM messages WHERE position = ?

@@ -120,8 +120,11 @@ export class ReplayedGroups {
     if (shared === undefined) return;
     const { entry } = shared;
     if (kind === ProgressKind.DONE) this.#remove(shared);
-    else if (kind === ProgressKind.RECEIVED) entry.isReceived = true;
-    else if (session === 0) this.#toBacklog(shared);
+    else if (kind === ProgressKind.RECEIVED) {
+      // What a Session that is not recorded received is nobody's to get, and nobody's to go on with.
+      if (session === 0) this.#toBacklog(shared);
+      entry.isReceived = true;
+    } else if (session === 0) this.#toBacklog(shared);
     else {
       if (shared.holder !== session) this.#grant(shared, session);
       this.#hold(shared, session);

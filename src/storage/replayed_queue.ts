@@ -8,7 +8,7 @@
  * when half of the array is marked.
  *
  * One Session may be owed a message twice, when it subscribes again before the Retained Message of the first time is
- * acknowledged. Then the Packet Identifier tells the two apart.
+ * acknowledged. Then the Packet Identifier tells the two apart: no record of one is ever applied to the other.
  */
 import type { OwedGroup, OwedMessage } from "./durable_state.ts";
 import type { Position } from "./message_store.ts";
@@ -74,7 +74,7 @@ export class ReplayedQueue {
     const index = this.#indexOf(position, kind === ProgressKind.SENT ? this.#unsent : this.#head);
     const inOrder = index === -1 ? undefined : this.#entries[index];
     const entry = this.#strays === undefined ? inOrder : this.#select(position, packetId, inOrder);
-    if (entry === undefined) return;
+    if (entry === undefined || rank(entry, packetId) === RANK_OTHER) return;
     if (kind === ProgressKind.SENT) {
       entry.packetId = packetId;
       entry.sequence = sequence;
@@ -128,7 +128,7 @@ export class ReplayedQueue {
     return low < entries.length && entries[low]!.position === position && !entries[low]!.isDone ? low : -1;
   }
 
-  /** Of all entries for a position the one with the Packet Identifier, or else one that was not sent, or else any. */
+  /** Of all entries for a position the one with the Packet Identifier, or else one that was not sent. */
   #select(position: Position, packetId: number, inOrder: ReplayedEntry | undefined): ReplayedEntry | undefined {
     let best = inOrder;
     for (const entry of this.#strays!.get(position) ?? []) {
@@ -167,8 +167,11 @@ export class ReplayedQueue {
 
 function rank(entry: ReplayedEntry, packetId: number): number {
   if (entry.packetId === packetId) return 0;
-  return entry.packetId === 0 ? 1 : 2;
+  return entry.packetId === 0 ? 1 : RANK_OTHER;
 }
+
+/** Of an entry that was sent with another Packet Identifier. */
+const RANK_OTHER = 2;
 
 /** Shorter arrays are left as they are. */
 const ENTRIES_KEPT_MIN = 1024;

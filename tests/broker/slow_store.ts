@@ -118,17 +118,21 @@ export class SlowStore {
     return ++this.#sessions;
   }
 
+  appendVolatile(message: Message): Position {
+    const stored = new Stored(message);
+    if (message.retain) this.retainedTopics.add(stored.topicName);
+    const position = VOLATILE_FROM + ++this.#volatileCount;
+    this.#messages.set(position, { stored, references: 1 });
+    return position;
+  }
+
   append(message: Message, publisher: number, packetId: number, route: Position): Position {
     if (this.isFull) return STORE_FULL;
     const stored = new Stored(message);
     assert(route === 0 || route >= this.routesValidFrom, "a route of an older segment was named");
     assert(publisher > 0 || packetId === 0, "a Packet Identifier of a Session that is not recorded");
     if (message.retain) this.retainedTopics.add(stored.topicName);
-    if (this.isSparse && route === 0 && packetId === 0 && !message.retain) {
-      const position = VOLATILE_FROM + ++this.#volatileCount;
-      this.#messages.set(position, { stored, references: 1 });
-      return position;
-    }
+    if (this.isSparse && route === 0 && packetId === 0 && !message.retain) return this.appendVolatile(message);
     const position = ++this.#lastPosition;
     this.entries.push({ kind: "publish", position, stored, publisher, packetId, route });
     this.#messages.set(position, { stored, references: 1 });
@@ -231,7 +235,8 @@ function jsonCopy<T>(value: T): T {
 }
 
 const LIFE_CHANGES: ReadonlySet<SessionChange["kind"]> = new Set(["open", "subscribe", "unsubscribe", "end"]);
-const VOLATILE_FROM = 2 ** 52;
+/** Positions of messages that are not on record. */
+export const VOLATILE_FROM = 2 ** 52;
 
 /** Shows that a `SlowStore` is a message store. */
 export function asMessageStore(store: SlowStore): MessageStore["Service"] {

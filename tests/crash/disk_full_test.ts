@@ -63,6 +63,7 @@ testWithTools("a message that waits for space holds up no refusal for other publ
   await waiting.sendPacket("publish", { topic: "t", qos: 1, id: 1, payload: "waits" });
   await broker.untilLogged(NO_SPACE);
   await other.sendPacket("publish", { topic: "t", qos: 1, id: 1, payload: "refused" });
+  await other.sendPacket("pingreq");
   assert.equal((await other.expect("puback")).wire.reasonCode, QUOTA_EXCEEDED);
   await trace.detach();
   await broker.untilLogged(SPACE_AGAIN);

@@ -8,8 +8,16 @@ import assert from "node:assert/strict";
 import { within } from "../support/event_queue.ts";
 import { type Endpoint, RawClient } from "../support/raw_client.ts";
 import type { WirePacket } from "../support/wire_packets.ts";
-import { BrokerProcess, complaints, segmentsOf, temporaryDirectory } from "./broker_process.ts";
-import { durable, payloadsOwed, publish, publishExactlyOnce, subscribe, subscribeAndLeave } from "./durable_client.ts";
+import { BrokerProcess, complaints, temporaryDirectory } from "./broker_process.ts";
+import {
+  durable,
+  payloadsOwed,
+  publish,
+  publishExactlyOnce,
+  subscribe,
+  subscribeAndLeave,
+  takeAll,
+} from "./durable_client.ts";
 
 /** A life of the broker: ends with SIGKILL. */
 type Life = (tcp: Endpoint, broker: BrokerProcess, wal: string) => Promise<void>;
@@ -54,137 +62,146 @@ const LARGE = "x".repeat(30_000);
 const LOAD_MESSAGES = 70;
 const TEN = Array.from({ length: 10 }, (_, index) => `m${index}`);
 
-for (const mode of SYNC_MODES) {
-  Deno.test(`${mode}: killed right after PUBACK, PUBCOMP and SUBACK, nothing of it is lost`, async () => {
-    await killed(mode, [
-      (tcp) => subscribeAndLeave(tcp, "owed", "t"),
-      async (tcp) => {
-        await using publisher = await RawClient.connect(tcp, { clientId: "publisher" });
-        for (const [index, payload] of TEN.entries()) await publish(publisher, index + 1, payload);
-      },
-      async (tcp) => {
-        await using publisher = await RawClient.connect(tcp, { clientId: "publisher" });
-        await publishExactlyOnce(publisher, 1, "exactly once");
-      },
-      async (tcp) => assert.deepEqual(await payloadsOwed(tcp, "owed"), [...TEN, "exactly once"]),
-    ]);
-  });
-
-  Deno.test(`${mode}: killed between PUBREC and PUBREL, an inbound QoS 2 message arrives once`, async () => {
-    const message = { topic: "t", qos: 2, id: 7, payload: "exactly once" };
-    await killed(mode, [
-      async (tcp) => {
-        await subscribeAndLeave(tcp, "owed", "t");
-        await using publisher = await durable(tcp, "publisher");
-        await publisher.sendPacket("publish", message);
-        await publisher.expect("pubrec");
-      },
-      async (tcp) => {
-        await using publisher = await resume(tcp, "publisher");
-        await publisher.sendPacket("publish", { ...message, dup: true });
-        assert.equal((await publisher.expect("pubrec")).wire.id, 7);
-      },
-      async (tcp) => {
-        await using publisher = await resume(tcp, "publisher");
-        await publisher.sendPacket("pubrel", { id: 7 });
-        const { wire } = await publisher.expect("pubcomp");
-        assert.deepEqual([wire.id, wire.reasonCode], [7, 0]);
-      },
-      async (tcp) => {
-        await using publisher = await resume(tcp, "publisher");
-        await publisher.sendPacket("publish", { ...message, payload: "another one" });
-        await publisher.expect("pubrec");
-      },
-      async (tcp) => assert.deepEqual(await payloadsOwed(tcp, "owed"), ["exactly once", "another one"]),
-    ]);
-  });
-
-  Deno.test(`${mode}: killed in an outbound QoS 2 delivery, it goes on with its Packet Identifier`, async () => {
-    let id = 0;
-    await killed(mode, [
-      async (tcp) => {
-        await subscribeAndLeave(tcp, "owed", "t");
-        await using publisher = await RawClient.connect(tcp, { clientId: "publisher" });
-        await publishExactlyOnce(publisher, 1, "exactly once");
-      },
-      async (tcp) => {
-        await using receiver = await resume(tcp, "owed");
-        id = (await receiver.expect("publish")).wire.id ?? 0;
-      },
-      async (tcp) => {
-        await using receiver = await resume(tcp, "owed");
-        const { wire } = await receiver.expect("publish");
-        assert.deepEqual(sketch(wire), ["publish", id, 2, true, "exactly once"]);
-        await receiver.sendPacket("pubrec", { id });
-        await receiver.expect("pubrel");
-      },
-      async (tcp) => {
-        await using receiver = await resume(tcp, "owed");
-        assert.deepEqual(sketch((await receiver.expect("pubrel")).wire), ["pubrel", id]);
-      },
-      async (tcp) => {
-        await using receiver = await resume(tcp, "owed");
-        await receiver.expect("pubrel");
-        await receiver.sendPacket("pubcomp", { id });
-        // A subscription is acknowledged once everything before it is in the log.
-        await subscribe(receiver, "other");
-      },
-      async (tcp) => {
-        await using receiver = await resume(tcp, "owed");
-        await receiver.expectQuiet();
-      },
-    ]);
-  });
-
-  Deno.test(`${mode}: killed with a Will pending and a Retained Message, both are there`, async () => {
-    const will = { topic: "t", payload: "the will", qos: 1, properties: [["willDelayInterval", 1] as const] };
-    await killed(mode, [
-      async (tcp) => {
-        await subscribeAndLeave(tcp, "owed", "t");
-        await using client = await durable(tcp, "mortal", { will });
-        await publish(client, 1, "retained", { topic: "kept", retain: true });
-        await publish(client, 2, "a first one", { topic: "replaced", retain: true });
-        await publish(client, 3, "", { topic: "replaced", retain: true });
-      },
-      async (tcp) => {
-        await using receiver = await resume(tcp, "owed");
-        const { wire } = await receiver.expect("publish");
-        assert.equal(wire.payload, "the will");
-        await receiver.sendPacket("puback", { id: wire.id! });
-        await subscribe(receiver, "kept", 1);
-        const kept = (await receiver.expect("publish")).wire;
-        assert.deepEqual([kept.payload, kept.retain], ["retained", true]);
-        await receiver.sendPacket("puback", { id: kept.id! });
-        await subscribe(receiver, "replaced", 1);
-        await receiver.expectQuiet();
-      },
-      async (tcp) => assert.deepEqual(await payloadsOwed(tcp, "owed"), []),
-    ]);
-  });
-
-  Deno.test(`${mode}: killed again and again while the log is compacted, nothing is lost or doubled`, async () => {
-    const published: string[] = [];
-    const load: Life = async (tcp, _, wal) => {
-      await using publisher = await RawClient.connect(tcp, { clientId: "publisher" });
-      using watcher = Deno.watchFs(wal, { recursive: false });
-      const cleared = within(removalOfSegment(watcher), "compaction to clear a segment").then(() => "cleared" as const);
-      for (let id = 1; id <= LOAD_MESSAGES; id++) {
-        const payload = `${published.length} ${LARGE}`;
-        const taken = publish(publisher, id, payload).then(() => "taken" as const);
-        if (await Promise.race([taken, cleared]) === "cleared") break;
-        published.push(payload);
+/** Registers a test of all sync modes, side by side. */
+function inEachMode(title: string, body: (mode: string) => Promise<void>): void {
+  Deno.test(title, async () => {
+    const outcomes = await Promise.allSettled(SYNC_MODES.map(body));
+    for (const [index, outcome] of outcomes.entries()) {
+      if (outcome.status === "rejected") {
+        throw new Error(`with sync-mode ${SYNC_MODES[index]}`, { cause: outcome.reason });
       }
-      await cleared;
-    };
-    await killed(mode, [
-      (tcp) => subscribeAndLeave(tcp, "owed", "t"),
-      load,
-      load,
-      load,
-      async (tcp) => assertDelivered(await payloadsOwed(tcp, "owed"), published),
-    ], SMALL_SEGMENTS);
+    }
   });
 }
+
+inEachMode("killed right after PUBACK, PUBCOMP and SUBACK, nothing of it is lost", async (mode) => {
+  await killed(mode, [
+    (tcp) => subscribeAndLeave(tcp, "owed", "t"),
+    async (tcp) => {
+      await using publisher = await RawClient.connect(tcp, { clientId: "publisher" });
+      for (const [index, payload] of TEN.entries()) await publish(publisher, index + 1, payload);
+    },
+    async (tcp) => {
+      await using publisher = await RawClient.connect(tcp, { clientId: "publisher" });
+      await publishExactlyOnce(publisher, 1, "exactly once");
+    },
+    async (tcp) => assert.deepEqual(await payloadsOwed(tcp, "owed"), [...TEN, "exactly once"]),
+  ]);
+});
+
+inEachMode("killed between PUBREC and PUBREL, an inbound QoS 2 message arrives once", async (mode) => {
+  const message = { topic: "t", qos: 2, id: 7, payload: "exactly once" };
+  await killed(mode, [
+    async (tcp) => {
+      await subscribeAndLeave(tcp, "owed", "t");
+      await using publisher = await durable(tcp, "publisher");
+      await publisher.sendPacket("publish", message);
+      await publisher.expect("pubrec");
+    },
+    async (tcp) => {
+      await using publisher = await resume(tcp, "publisher");
+      await publisher.sendPacket("publish", { ...message, dup: true });
+      assert.equal((await publisher.expect("pubrec")).wire.id, 7);
+    },
+    async (tcp) => {
+      await using publisher = await resume(tcp, "publisher");
+      await publisher.sendPacket("pubrel", { id: 7 });
+      const { wire } = await publisher.expect("pubcomp");
+      assert.deepEqual([wire.id, wire.reasonCode], [7, 0]);
+    },
+    async (tcp) => {
+      await using publisher = await resume(tcp, "publisher");
+      await publisher.sendPacket("publish", { ...message, payload: "another one" });
+      await publisher.expect("pubrec");
+    },
+    async (tcp) => assert.deepEqual(await payloadsOwed(tcp, "owed"), ["exactly once", "another one"]),
+  ]);
+});
+
+inEachMode("killed in an outbound QoS 2 delivery, it goes on with its Packet Identifier", async (mode) => {
+  let id = 0;
+  await killed(mode, [
+    async (tcp) => {
+      await subscribeAndLeave(tcp, "owed", "t");
+      await using publisher = await RawClient.connect(tcp, { clientId: "publisher" });
+      await publishExactlyOnce(publisher, 1, "exactly once");
+    },
+    async (tcp) => {
+      await using receiver = await resume(tcp, "owed");
+      id = (await receiver.expect("publish")).wire.id ?? 0;
+    },
+    async (tcp) => {
+      await using receiver = await resume(tcp, "owed");
+      const { wire } = await receiver.expect("publish");
+      assert.deepEqual(sketch(wire), ["publish", id, 2, true, "exactly once"]);
+      await receiver.sendPacket("pubrec", { id });
+      await receiver.expect("pubrel");
+    },
+    async (tcp) => {
+      await using receiver = await resume(tcp, "owed");
+      assert.deepEqual(sketch((await receiver.expect("pubrel")).wire), ["pubrel", id]);
+    },
+    async (tcp) => {
+      await using receiver = await resume(tcp, "owed");
+      await receiver.expect("pubrel");
+      await receiver.sendPacket("pubcomp", { id });
+      // A subscription is acknowledged once everything before it is in the log.
+      await subscribe(receiver, "other");
+    },
+    async (tcp) => {
+      await using receiver = await resume(tcp, "owed");
+      await receiver.expectQuiet();
+    },
+  ]);
+});
+
+inEachMode("killed with a Will pending and a Retained Message, both are there", async (mode) => {
+  const will = { topic: "t", payload: "the will", qos: 1, properties: [["willDelayInterval", 1] as const] };
+  await killed(mode, [
+    async (tcp) => {
+      await subscribeAndLeave(tcp, "owed", "t");
+      await using client = await durable(tcp, "mortal", { will });
+      await publish(client, 1, "retained", { topic: "kept", retain: true });
+      await publish(client, 2, "a first one", { topic: "replaced", retain: true });
+      await publish(client, 3, "", { topic: "replaced", retain: true });
+    },
+    async (tcp) => {
+      await using receiver = await resume(tcp, "owed");
+      const { wire } = await receiver.expect("publish");
+      assert.equal(wire.payload, "the will");
+      await receiver.sendPacket("puback", { id: wire.id! });
+      await subscribe(receiver, "kept", 1);
+      const kept = (await receiver.expect("publish")).wire;
+      assert.deepEqual([kept.payload, kept.retain], ["retained", true]);
+      await receiver.sendPacket("puback", { id: kept.id! });
+      await subscribe(receiver, "replaced", 1);
+      await receiver.expectQuiet();
+    },
+    async (tcp) => assert.deepEqual(await payloadsOwed(tcp, "owed"), []),
+  ]);
+});
+
+inEachMode("killed again and again while the log is compacted, nothing is lost or doubled", async (mode) => {
+  const published: string[] = [];
+  const load: Life = async (tcp, _, wal) => {
+    await using publisher = await RawClient.connect(tcp, { clientId: "publisher" });
+    using watcher = Deno.watchFs(wal, { recursive: false });
+    const cleared = within(removalOfSegment(watcher), "compaction to clear a segment").then(() => "cleared" as const);
+    for (let id = 1; id <= LOAD_MESSAGES; id++) {
+      const payload = `${published.length} ${LARGE}`;
+      const taken = publish(publisher, id, payload).then(() => "taken" as const);
+      if (await Promise.race([taken, cleared]) === "cleared") break;
+      published.push(payload);
+    }
+    await cleared;
+  };
+  await killed(mode, [
+    (tcp) => subscribeAndLeave(tcp, "owed", "t"),
+    load,
+    load,
+    async (tcp) => assertDelivered(await payloadsOwed(tcp, "owed"), published),
+  ], SMALL_SEGMENTS);
+});
 
 /** Waits until a segment is gone: the latest moment at which compaction has begun. */
 async function removalOfSegment(watcher: Deno.FsWatcher): Promise<void> {
@@ -202,22 +219,19 @@ function assertDelivered(delivered: readonly string[], acknowledged: readonly st
 
 Deno.test("a stop by SIGTERM leaves nothing torn, and the next start has nothing to complain of", async () => {
   await using directory = await temporaryDirectory();
-  for (let start = 0; start < 3; start++) {
-    await using broker = await BrokerProcess.start({
-      dataDirectory: directory.data,
-      flags: ["--wal-sync-mode", "periodic"],
-    });
+  const settings = { dataDirectory: directory.data, flags: ["--wal-sync-mode", "periodic"] };
+  for (const before of [[], ["under way"]]) {
+    await using broker = await BrokerProcess.start(settings);
     assert.equal((await broker.untilLogged("storage is recovered"))["tornBytes"], 0);
     await using client = await durable(broker.tcp, "client");
+    assert.deepEqual((await takeAll(client)).map(({ payload }) => payload), before);
     await subscribe(client, "t", 1);
-    await client.sendPacket("publish", { topic: "t", qos: 1, id: 2, payload: `${start}` });
+    await client.sendPacket("publish", { topic: "t", qos: 1, id: 2, payload: "under way" });
+    await client.expect("puback");
     const { code, log } = await broker.stop();
     assert.equal(code, 0);
     assert.deepEqual(complaints(log), []);
   }
-  assert.ok(segmentsOf(directory.wal).length > 0);
-  assert.deepEqual(
-    Array.from(Deno.readDirSync(directory.wal), ({ name }) => name).filter((name) => /broken|quarantine/.test(name)),
-    [],
-  );
+  const names = Array.from(Deno.readDirSync(directory.wal), ({ name }) => name);
+  assert.deepEqual(names.filter((name) => /broken|quarantine|unfinished/.test(name)), []);
 });

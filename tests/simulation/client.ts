@@ -69,6 +69,8 @@ export class SimulatedClient {
   connectedSinceLsn = 0;
   /** Connections that the broker still believes in. */
   #deaf: Link[] = [];
+  /** Of Sessions that ended. */
+  readonly #asked: SubscriptionModel[] = [];
   #packetId = 0;
   #published = 0;
   #connect:
@@ -260,8 +262,9 @@ export class SimulatedClient {
       will.state = how === "noticed" ? "ended" : "unknown";
       will.dueMs = machine.nowMs + Math.min(will.delaySeconds, this.traits.expirySeconds) * 1000;
     }
+    // One that was never answered leaves the Session as it was.
+    if (this.phase === "on") this.offlineMs = machine.nowMs;
     this.phase = "off";
-    this.offlineMs = machine.nowMs;
     this.acknowledgements = [];
     this.requests.clear();
     const { inboundQos1 } = this.session;
@@ -273,9 +276,15 @@ export class SimulatedClient {
     if (how === "noticed") this.link!.lose();
     else {
       this.link!.isDeaf = true;
+      this.link!.isStalled = false;
       this.#deaf.push(this.link!);
     }
     this.link = undefined;
+  }
+
+  /** A crash may have brought back a Session from before the last clean start. */
+  mayBeEarlier(): void {
+    this.session.asked.push(...this.#asked);
   }
 
   /** The broker is gone, and with it the connection. */
@@ -342,16 +351,23 @@ export class SimulatedClient {
       if (earlier.state !== "ended") continue;
       if (isPresent && machine.nowMs < earlier.dueMs && !this.session.hasCrashed) earlier.state = "cancelled";
       else if (isPresent) earlier.state = "unknown";
+      // [MQTT-3.1.3-9] The Session ended, and with it the delay.
+      else earlier.dueMs = Math.min(earlier.dueMs, machine.nowMs);
     }
     if (will !== undefined) will.state = "armed";
     this.phase = "on";
     if (!isPresent) {
       oracle.ended(this.session);
+      this.#asked.push(...this.session.asked);
       // [3.1.1, 3.1.2.4] Clean Session also ends it with its connection.
       this.session = new SessionModel(clientId, this.isDurable && (this.isV5 || !clean));
       oracle.sessions.add(this.session);
       // [MQTT-3.2.2-5] The Session State on this side goes too.
       this.outgoing.clear();
+    } // A Session that an unanswered CONNECT began, perhaps: of what is under way there, this side knows nothing.
+    else if (this.session.isUncertain) {
+      this.session.forget();
+      this.session.isAnother = true;
     }
     this.session.isPromised = this.session.isDurable;
     this.session.isUncertain = false;

@@ -164,7 +164,14 @@ export class NotedStore {
   }
 
   append(message: Message, publisher: number, packetId: number, route: Position): Position {
-    const position = this.#store.append(message, publisher, packetId, route);
+    return this.#noteAppend(message, this.#store.append(message, publisher, packetId, route));
+  }
+
+  appendVolatile(message: Message): Position {
+    return this.#noteAppend(message, this.#store.appendVolatile(message));
+  }
+
+  #noteAppend(message: Message, position: Position): Position {
     const payload = DECODER.decode(message.payloadBytes.subarray(message.payloadStart, message.payloadEnd));
     if (position === STORE_FULL) this.#ledger.refused.add(payload);
     else {

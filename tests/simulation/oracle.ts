@@ -62,6 +62,8 @@ export class SessionModel {
   readonly inboundQos1 = new Map<number, string>();
   /** Number of the last message in order, by publisher, topic and QoS. */
   readonly lastNumbers = new Map<string, number>();
+  /** True when it may be another one than the client believes. */
+  isAnother = false;
   /** True once a crash happened in its life. */
   hasCrashed = false;
 
@@ -255,7 +257,8 @@ export class Oracle {
     if (!session.isDurable) this.groupLoose.add(payload);
     let receipt = this.groupReceipts.get(payload);
     if (receipt === undefined) this.groupReceipts.set(payload, receipt = { live: 0, mayRepeat: false });
-    receipt.live++;
+    // At QoS 1 it may be handed on.
+    if (packet.qos === 2) receipt.live++;
     if (packet.qos === 2 && receipt.live > 1 && !this.groupLoose.has(payload)) {
       assert(receipt.mayRepeat, `the group got ${payload.slice(0, 24)} twice at QoS 2`);
     }

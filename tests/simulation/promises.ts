@@ -69,7 +69,8 @@ function* recordsBehind(machine: Machine, client: SimulatedClient, packet: Recei
       if (session === 0) return;
       const lsn = ledger.releaseOf(session, packet.messageId!);
       // A power cut may have taken the message and its identifier, where that is allowed; the client goes on all the same.
-      const isLost = client.outgoing.get(packet.messageId!)?.publication.isAcknowledged === false;
+      const isLost = client.outgoing.get(packet.messageId!)?.publication.isAcknowledged === false ||
+        client.session.isAnother;
       assert(lsn !== undefined || isLost, `${told} without a record`);
       if (lsn !== undefined) yield lsn;
       return;

@@ -106,6 +106,26 @@ storeTest("a log of which everything was moved is not taken for lost, after one 
   now.abandon();
 });
 
+storeTest("a start that removes the last segment does not make the next one take the log for lost", {
+  ...SEGMENT,
+  compaction: { maxWalBytes: 0, workers: 100 },
+}, async (rig) => {
+  const broker = new ModelBroker(rig);
+  const session = broker.open();
+  await fillSegments(rig, broker, 2, [session]);
+  rig.log.endSegment();
+  const { endLsn } = rig.log;
+  const pass = rig.compactor.pass(rig.time.nowMs);
+  while (rig.metadata.load().appliedLsn < endLsn) pass.next();
+  assert(rig.blockBytes > 0, "moved, and not removed");
+  const first = await rig.crash("kill");
+  assert.equal(first.blockBytes, 0);
+  const second = await first.crash("kill");
+  broker.check(second, Infinity);
+  assert.deepEqual(second.opened.report.losses, []);
+  second.abandon();
+});
+
 storeTest("without space for a header everything that was moved goes nevertheless", {
   ...SEGMENT,
   compaction: { maxWalBytes: 0 },
@@ -216,6 +236,7 @@ storeTest("what a Session that is not recorded still has to be sent stays readab
   rig.pass();
   assert.equal(rig.blockBytes, 0);
   assert.equal(payloadAt(store, held), "held");
+  assert.equal(rig.metadata.load().owed.size, 0);
   const found = await rig.crash("kill");
   assert.equal(found.recovered.owed.size, 0);
   found.abandon();

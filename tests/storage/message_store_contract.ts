@@ -188,6 +188,9 @@ export function messageStoreContract(name: string, make: (bytesMax: number) => P
     }
     for (const [position, text] of kept) assert.equal(textAt(store, position), text);
     for (const position of kept.keys()) store.release(position);
+    // A store that makes messages safe holds them at least until they are.
+    store.commit();
+    await settled();
     assert(store.bytesHeld < 16 * MIB, `${store.bytesHeld} bytes held for nothing`);
   });
 

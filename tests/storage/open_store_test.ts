@@ -104,7 +104,7 @@ storeTest("refuses a damaged segment when it is told to, and changes nothing", {
 
 storeTest("reads messages of the database and of the log alike after a start", {
   segmentBytes: 500,
-  compaction: { maxWalBytes: 600 },
+  compaction: { maxWalBytes: 1_500 },
 }, async (rig) => {
   const broker = new ModelBroker(rig);
   const session = broker.open();

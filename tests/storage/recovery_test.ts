@@ -662,3 +662,146 @@ Deno.test("every position that is owed or retained has its message", () => {
   }
   assert.deepEqual(found, wanted);
 });
+
+/** Blocks of one message each, none of which says that any of the others was synced; `|` begins a segment. */
+function unsyncedLog(topics: string): LogWriter {
+  const log = new LogWriter().synced(FIRST_LSN);
+  for (const topic of topics) {
+    if (topic === "|") log.segment();
+    else {
+      log.publish({ topic, retain: true });
+      log.block();
+    }
+  }
+  return log.segment();
+}
+
+/** Damages the last byte of the payload of a block's only message. */
+function tear(disk: FaultyDisk, log: LogWriter, segment: number, block: number): void {
+  const { name, firstLsn, blocks, endLsn } = log.segments[segment]!;
+  const end = (blocks[block + 1] ?? endLsn) - firstLsn + SEGMENT_HEADER_BYTES;
+  disk.zero(`${WAL}/${name}`, end - 16, end);
+}
+
+const REFUSE: RecoveryOptions = { validation: "records", onCorruption: "refuse" };
+
+Deno.test("whole blocks behind one that was never synced are cut off with it", () => {
+  const log = unsyncedLog("abcd");
+  const disk = diskWith(log);
+  const { name, bytes, blocks } = log.segments[0]!;
+  tear(disk, log, 0, 1);
+  const result = recover(disk, WAL, loadedMetadata(), REFUSE);
+  assert.deepEqual([...result.state.retained.keys()], ["a"]);
+  assert.equal(result.endLsn, blocks[1]);
+  const whole = blocks[1]! - FIRST_LSN + SEGMENT_HEADER_BYTES;
+  assert.deepEqual([result.report.losses, result.report.tornBytes], [[], bytes.length - whole]);
+  assert.equal(disk.contents(`${WAL}/${name}`).length, whole);
+  assert.deepEqual(disk.contents(`${WAL}/${name}.broken`).slice(-100), bytes.slice(-100));
+});
+
+Deno.test("segments behind damage that was never synced are moved aside, whatever is in them", () => {
+  for (const block of [0, 1]) {
+    const log = unsyncedLog("a|bc|d|e");
+    const disk = diskWith(log);
+    const [first, second, third, fourth] = log.segments;
+    tear(disk, log, 1, block);
+    disk.put(`${WAL}/${fourth!.name}`, new Uint8Array(90));
+    const result = recover(disk, WAL, loadedMetadata(), REFUSE);
+    assert.deepEqual([...result.state.retained.keys()], ["a", "b"].slice(0, 1 + block));
+    assert.equal(result.endLsn, second!.blocks[block]);
+    assert.deepEqual(result.report.losses, []);
+    const kept = [first!.name, second!.name, `${second!.name}.broken`];
+    assert.deepEqual(disk.list(WAL), [...kept, `${third!.name}.broken`, `${fourth!.name}.broken`]);
+    assert.deepEqual(disk.contents(`${WAL}/${third!.name}.broken`), third!.bytes);
+    // The log goes on, over the header that is left.
+    const path = `${WAL}/${second!.name}`;
+    assert.equal(result.segments.some((segment) => segment.path === path), block === 1);
+    assert.deepEqual(recover(disk, WAL, loadedMetadata(), REFUSE).state.retained, result.state.retained);
+  }
+});
+
+Deno.test("a gap that was never synced ends the log", () => {
+  const log = unsyncedLog("a|b|c");
+  const disk = diskWith(log);
+  const [first, second, third] = log.segments;
+  disk.remove(`${WAL}/${second!.name}`);
+  const result = recover(disk, WAL, loadedMetadata(), REFUSE);
+  assert.deepEqual([...result.state.retained.keys()], ["a"]);
+  assert.equal(result.endLsn, first!.endLsn);
+  assert.equal(result.report.tornBytes, third!.bytes.length);
+  assert.deepEqual(disk.list(WAL), [first!.name, `${third!.name}.broken`]);
+});
+
+Deno.test("a header and a first block that were never synced end the log before their segment", () => {
+  const log = unsyncedLog("a|bc");
+  const disk = diskWith(log);
+  const [first, second] = log.segments;
+  disk.zero(`${WAL}/${second!.name}`, 0, SEGMENT_HEADER_BYTES + 8);
+  const result = recover(disk, WAL, loadedMetadata(), REFUSE);
+  assert.equal(result.endLsn, first!.endLsn);
+  assert.deepEqual([result.report.losses, result.report.tornBytes], [[], second!.bytes.length]);
+  assert.deepEqual(disk.list(WAL), [first!.name, `${second!.name}.broken`]);
+});
+
+Deno.test("one block anywhere that says damage was synced makes it corruption", () => {
+  for (const proof of ["in the same segment", "in another segment"]) {
+    const log = unsyncedLog(proof === "in the same segment" ? "abc" : "abc|d");
+    log.synced(log.segments[0]!.blocks[2]).publish({ topic: "proof", retain: true });
+    const end = log.segments.at(-1)!.endLsn;
+    log.segment();
+    const disk = diskWith(log);
+    tear(disk, log, 0, 1);
+    assert.throws(() => recover(disk, WAL, loadedMetadata(), REFUSE), StorageFailed, proof);
+    const result = recover(disk, WAL, loadedMetadata(), QUARANTINE);
+    const [, damaged, next] = log.segments[0]!.blocks;
+    assert.deepEqual(result.report.losses.map(({ firstLsn, endLsn }) => [firstLsn, endLsn]), [[damaged, next]]);
+    assert.ok(result.state.retained.has("proof") && result.endLsn > end);
+    // What was synced and what was not: the next block may be torn.
+    tear(disk, log, 0, 2);
+    const { report, endLsn } = recover(disk, WAL, loadedMetadata(), QUARANTINE);
+    assert.deepEqual(report.losses.map(({ isKnown }) => isKnown), [true]);
+    assert.ok(endLsn > end);
+  }
+});
+
+Deno.test("damage that was reported stays known when a torn block takes the proof of it along", () => {
+  const log = unsyncedLog("ab");
+  log.synced(undefined).publish({ topic: "c", retain: true });
+  log.segment().synced(log.segments[1]!.blocks[0]).publish({ topic: "d", retain: true });
+  log.block().publish({ topic: "e", retain: true });
+  log.segment();
+  const disk = diskWith(log);
+  tear(disk, log, 0, 0);
+  const before = recover(disk, WAL, loadedMetadata(), QUARANTINE);
+  assert.deepEqual([...before.state.retained.keys()], ["b", "c", "d", "e"]);
+  // The blocks of the second and the third segment are the proof.
+  tear(disk, log, 1, 0);
+  const { report, state, endLsn } = recover(disk, WAL, loadedMetadata(), QUARANTINE);
+  assert.deepEqual(report.losses.map(({ isKnown }) => isKnown), [true]);
+  assert.deepEqual([...state.retained.keys()], ["b"]);
+  const again = recover(disk, WAL, loadedMetadata(), QUARANTINE);
+  assert.deepEqual([...again.state.retained.keys()], ["b"]);
+  assert.deepEqual([again.endLsn, again.report.tornBytes], [endLsn, 0]);
+  assert.deepEqual(again.report.losses.map(({ isKnown }) => isKnown), [true]);
+});
+
+Deno.test("a block cannot know of what comes after it", () => {
+  const log = unsyncedLog("a");
+  log.synced(log.endLsn + 8).publish({ topic: "b", retain: true });
+  const { report, state } = recover(diskWith(log), WAL, loadedMetadata(), REFUSE);
+  assert.deepEqual([...state.retained.keys()], ["a"]);
+  assert.ok(report.tornBytes > 0);
+});
+
+Deno.test("what the database holds counts as synced", () => {
+  const log = unsyncedLog("ab|c");
+  const disk = diskWith(log);
+  const [first] = log.segments;
+  tear(disk, log, 0, 0);
+  // The damage is in the database, but for its last bytes.
+  const loaded = archive(first!.blocks[1]! - 8, [], 1);
+  assert.throws(() => recover(disk, WAL, loaded, REFUSE), StorageFailed);
+  const { report, state } = recover(disk, WAL, archive(first!.blocks[1]!, [], 1), REFUSE);
+  assert.deepEqual(report.losses, []);
+  assert.deepEqual([...state.retained.keys()], ["b", "c"]);
+});

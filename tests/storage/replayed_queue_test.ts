@@ -23,7 +23,7 @@ class ListQueue {
 
   progress(kind: number, position: number, packetId: number, sequence: number): void {
     const rank = (entry: Entry) => entry.packetId === packetId ? 0 : entry.packetId === 0 ? 1 : 2;
-    const [entry] = this.entries.filter((candidate) => candidate.position === position)
+    const [entry] = this.entries.filter((candidate) => candidate.position === position && rank(candidate) < 2)
       .sort((a, b) => rank(a) - rank(b) || a.sequence - b.sequence);
     if (entry === undefined) return;
     if (kind === ProgressKind.SENT) Object.assign(entry, { packetId, sequence });
