@@ -3,6 +3,8 @@
  *
  * Recorded Sessions come first. On the way the walk notes the Shared Subscriptions they are members of: a message that a
  * Session without a record holds for one of those is owed to the group, should the broker die, and to nobody otherwise.
+ * What else such a Session holds is visited with number 0 and without group: it is still to be read, while the broker
+ * lives.
  */
 import type { Session } from "../session/session.ts";
 import type { OwedGroup, OwedMessage } from "../storage/durable_state.ts";
@@ -33,6 +35,7 @@ export function* walkOwed(
     if (session.isRecorded || session.isEnded) continue;
     session.walkOwed(first, end, (owed) => {
       if (owed.group !== undefined && isOwedToGroup(owed.group, recordedGroups)) visit(0, owed);
+      else if (!owed.isReceived) visit(0, owed.group === undefined ? owed : { ...owed, group: undefined });
     });
     yield;
   }

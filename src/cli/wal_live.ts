@@ -141,7 +141,7 @@ function emptyMetadata(): LoadedMetadata {
     state: emptyState(),
     owed: new Map(),
     groupBacklog: [],
-    messages: { positions: new Float64Array(0), sizes: new Float64Array(0) },
+    messages: { positions: new Float64Array(0), sizes: new Float64Array(0), flags: new Uint8Array(0) },
     appliedLsn: FIRST_LSN,
     nextSession: 1,
   };

@@ -3,7 +3,7 @@
  *
  * Segments go strictly oldest first, so the log is always one piece; what stands in SQLite is the state as of
  * `applied LSN`, which is where the log starts. Size first: while all segments together are larger than the bound;
- * then age: what was last written longer ago than the bound. Moving exempts nobody from anything: messages that are owed or
+ * then age: what was last written longer ago than the bound; and whatever nobody needs any more. Moving exempts nobody from anything: messages that are owed or
  * retained are kept in SQLite for as long as they are.
  *
  * A pass is a generator: each step is short, and the broker works between steps. The steps, and what a crash leaves:
@@ -55,6 +55,8 @@ export interface CompactorParts {
 export class Compactor {
   /** Set when the broker is there; until then nothing is compacted. */
   owedWalk: OwedWalk | undefined = undefined;
+  /** Set while the disk is full: then also the segment that is written to is ended, so that it can go. */
+  isSpaceShort = false;
   readonly #parts: CompactorParts;
   /** Stretches of SQLite's messages, ascending. */
   readonly #ranges: ArchivedRange[];
@@ -103,13 +105,15 @@ export class Compactor {
   #due(nowMs: number): Segment[] {
     const { log, policy } = this.#parts;
     const oldest = nowMs - policy.maxMessageAgeMs;
-    if ((log.segments.at(-1)?.lastWrittenMs ?? Infinity) < oldest) log.endSegment();
+    const last = log.segments.at(-1);
+    if (last !== undefined && (last.lastWrittenMs < oldest || this.isSpaceShort)) log.endSegment();
     let excess = log.fileBytes - policy.maxWalBytes;
     const due: Segment[] = [];
     let isBusy = false;
     for (const segment of log.sealedSegments) {
       if (segment.endLsn > log.safeLsn) break;
-      const isDue = excess > 0 || segment.lastWrittenMs < oldest;
+      const isNeeded = !log.references.isFree(segment.firstLsn, segment.endLsn);
+      const isDue = excess > 0 || segment.lastWrittenMs < oldest || !isNeeded;
       if (!isDue && !segment.isContinuation) break;
       const isEmpty = this.#isEmpty(segment);
       // Empty ones cost nothing, so any number of them goes with one transaction.

@@ -181,8 +181,11 @@ export class GroupCommit {
     }
     const mayCommit = this.#mayCommitWritten();
     const isDue = mayCommit ? this.#isBatchFull() : this.hasPromise;
-    if (isDue && !this.#isSyncing) this.#startSync();
-    else if (this.#oldestUncoveredMs !== 0 && this.#cancelTimer === undefined) this.#startTimer();
+    if (isDue) {
+      if (!this.#isSyncing) this.#startSync();
+    } else if (this.#oldestUncoveredMs !== 0 && this.#cancelTimer === undefined) {
+      this.#startTimer();
+    }
     if (mayCommit) {
       this.hasPromise = false;
       this.#commitUpTo(log.writtenLsn);

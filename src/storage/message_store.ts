@@ -128,8 +128,9 @@ export interface Route {
 export interface OwedWalk {
   /**
    * Visits all messages from `first` to below `end` that are owed: to recorded Sessions, by session number, and with
-   * number 0 those of shared groups with a recorded member that a Session which is not recorded holds. Yields between
-   * Sessions, so that the caller can let others work. What is retained (`MessageStore.retain`) during the walk may or
+   * number 0 those that a Session which is not recorded holds, with their shared group when it has a recorded member
+   * and without one otherwise: those are nobody's after a start. Yields between Sessions, so that the caller can let
+   * others work. What is retained (`MessageStore.retain`) during the walk may or
    * may not be visited.
    */
   walkOwed(first: Position, end: Position, visit: (session: number, owed: OwedMessage) => void): Iterable<void>;

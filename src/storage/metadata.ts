@@ -53,14 +53,23 @@ export interface ArchivedProgress {
 /** Something in the log that concerns one message that has left it. */
 export type ArchivedStep = ArchivedProgress | OweChange;
 
+/** What is known of archived messages without reading them, ascending by position. */
+export interface LoadedMessages {
+  readonly positions: Float64Array;
+  /** Bytes of topic, properties and payload. */
+  readonly sizes: Float64Array;
+  /** QoS in bits 0 and 1, RETAIN in bit 2, as they were published. */
+  readonly flags: Uint8Array;
+}
+
 /** Everything but the messages themselves. */
 export interface LoadedMetadata {
   readonly state: DurableState;
   /** By session number, in the order in which the rows were added. */
   readonly owed: Map<number, OwedMessage[]>;
   readonly groupBacklog: GroupBacklogEntry[];
-  /** All archived messages, ascending, with the bytes of topic, properties and payload. */
-  readonly messages: { readonly positions: Float64Array; readonly sizes: Float64Array };
+  /** All archived messages. */
+  readonly messages: LoadedMessages;
   /** Everything below is here; `FIRST_LSN` when new. */
   readonly appliedLsn: number;
   /** Above every session number that was given out below the applied LSN. */

@@ -5,6 +5,7 @@
 import type { QoS } from "../protocol/packets.ts";
 import { type DurableState, emptyState, type GroupBacklogEntry, type OwedMessage, sessionOf } from "./durable_state.ts";
 import type { StoredSubscription, StoredWill } from "./message_store.ts";
+import type { LoadedMessages } from "./metadata.ts";
 import type { Connection, Row, SqlValue } from "./metadata_connection.ts";
 import { FIRST_LSN } from "./segment.ts";
 
@@ -69,29 +70,29 @@ export function loadOwed(
 }
 
 /** Reads which messages are there. */
-export function loadMessages(
-  connection: Connection,
-): { readonly positions: Float64Array; readonly sizes: Float64Array } {
+export function loadMessages(connection: Connection): LoadedMessages {
   let positions = new Float64Array(MESSAGES_AT_FIRST);
   let sizes = new Float64Array(MESSAGES_AT_FIRST);
+  let flags = new Uint8Array(MESSAGES_AT_FIRST);
   let count = 0;
-  for (const [position, size] of all(connection, MESSAGES, -1)) {
+  for (const [position, size, messageFlags] of all(connection, MESSAGES, -1)) {
     if (count === positions.length) {
-      positions = doubled(positions);
-      sizes = doubled(sizes);
+      positions = doubled(positions, new Float64Array(count * 2));
+      sizes = doubled(sizes, new Float64Array(count * 2));
+      flags = doubled(flags, new Uint8Array(count * 2));
     }
     positions[count] = position as number;
-    sizes[count++] = size as number;
+    sizes[count] = size as number;
+    flags[count++] = messageFlags as number;
   }
-  return { positions: positions.slice(0, count), sizes: sizes.slice(0, count) };
+  return { positions: positions.slice(0, count), sizes: sizes.slice(0, count), flags: flags.slice(0, count) };
 }
 
 function* all(connection: Connection, sql: string, ...before: SqlValue[]): Generator<Row> {
   for (const rows of connection.statement(sql).windows(...before)) yield* rows;
 }
 
-function doubled(array: Float64Array<ArrayBuffer>): Float64Array<ArrayBuffer> {
-  const larger = new Float64Array(array.length * 2);
+function doubled<A extends Float64Array | Uint8Array>(array: A, larger: A): A {
   larger.set(array);
   return larger;
 }
@@ -136,5 +137,5 @@ const WILLS = "SELECT rowid, client_id, will, due_ms FROM wills WHERE rowid > ? 
 const OWED = `SELECT id, session, position, size, flags, identifiers, packet_id, is_received, group_ordinal, group_name,
     group_filter
   FROM owed WHERE id > ? ORDER BY id LIMIT ?`;
-const MESSAGES = `SELECT position, length(topic) + length(properties) + length(payload) FROM messages
+const MESSAGES = `SELECT position, length(topic) + length(properties) + length(payload), flags FROM messages
   WHERE position > ? ORDER BY position LIMIT ?`;

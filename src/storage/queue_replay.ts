@@ -105,9 +105,10 @@ export class QueueReplay {
     for (const [number, owed] of loaded.owed) for (const message of owed) this.#load(number, message);
     for (const { position, group } of loaded.groupBacklog) {
       if (position >= this.#appliedLsn) continue;
-      const entry = new ReplayedEntry(position, this.#sizes.of(position), 0, NO_IDENTIFIERS, this.#sequence++);
+      const flags = this.#archivedFlagsOf(position);
+      const entry = new ReplayedEntry(position, this.#sizes.of(position), flags, NO_IDENTIFIERS, this.#sequence++);
       entry.group = group;
-      this.#groups.restore(entry, 0, MESSAGE_FLAGS_UNKNOWN);
+      this.#groups.restore(entry, 0, flags);
     }
   }
 
@@ -197,7 +198,12 @@ export class QueueReplay {
     entry.isArchived = true;
     const session = this.#session(number);
     if (group === undefined) session.queue.add(entry);
-    else this.#groups.restore(entry, number, flags);
+    else this.#groups.restore(entry, number, this.#archivedFlagsOf(position));
+  }
+
+  /** What a member of a group may get of an archived message at most. */
+  #archivedFlagsOf(position: Position): number {
+    return this.#sizes.flagsOf(position) ?? MESSAGE_FLAGS_UNKNOWN;
   }
 
   /** False for a text that cannot be read. */

@@ -4,7 +4,7 @@
  *
  * The copies of a segment stand beside it:
  *
- *   <segment>.broken       the torn tail that was cut off, or the whole file when it had nothing else
+ *   <segment>.broken       the torn tail that was cut off, or the whole file when nothing of it counts
  *   <segment>.quarantine   the segment with its damage, made at the start that first met it; empty for one that is missing
  *
  * None of this needs to be synced to be right: after another crash the next start finds the same and does the same.

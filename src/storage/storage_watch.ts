@@ -43,7 +43,8 @@ export function watchStore(watched: WatchedStore): Effect.Effect<never> {
     const { checkIntervalMs } = watched.config().storage.compaction;
     const nowMs = watched.clock();
     const isDue = nowMs - checkedMs >= checkIntervalMs;
-    if (!isDue && !watched.compactor.isOverSize && !watched.store.isLowOnSpace) return;
+    watched.compactor.isSpaceShort = watched.store.isFull;
+    if (!isDue && !watched.compactor.isOverSize && !watched.store.isFull) return;
     if (isDue) checkedMs = nowMs;
     yield* compact(watched);
   }).pipe(Effect.forever);

@@ -3,23 +3,18 @@
  * Retained Messages of the log. A message that has no size here is not stored any more.
  */
 import type { Position } from "./message_store.ts";
+import type { LoadedMessages } from "./metadata.ts";
 import { SIZE_UNKNOWN } from "./replayed_queue.ts";
-
-/** Positions, ascending, and the bytes of topic, properties and payload of each. */
-export interface MessageSizes {
-  readonly positions: Float64Array;
-  readonly sizes: Float64Array;
-}
 
 /** See the head of this file. */
 export class StoredSizes {
-  readonly #archived: MessageSizes;
+  readonly #archived: LoadedMessages;
   readonly #archiveEndLsn: Position;
   readonly #positions: Position[] = [];
   readonly #sizes: number[] = [];
 
   /** @param archiveEndLsn Archived messages from here on do not count: the log has them. */
-  constructor(archived: MessageSizes, archiveEndLsn: Position) {
+  constructor(archived: LoadedMessages, archiveEndLsn: Position) {
     this.#archived = archived;
     this.#archiveEndLsn = archiveEndLsn;
   }
@@ -35,13 +30,26 @@ export class StoredSizes {
     const isArchived = position < this.#archiveEndLsn;
     const positions = isArchived ? this.#archived.positions : this.#positions;
     const sizes = isArchived ? this.#archived.sizes : this.#sizes;
-    let low = 0;
-    let high = positions.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (positions[middle]! < position) low = middle + 1;
-      else high = middle;
-    }
-    return positions[low] === position ? sizes[low]! : SIZE_UNKNOWN;
+    const index = indexOf(positions, position);
+    return positions[index] === position ? sizes[index]! : SIZE_UNKNOWN;
   }
+
+  /** QoS and RETAIN of the archived message at a position; undefined when it is not archived any more. */
+  flagsOf(position: Position): number | undefined {
+    const { positions, flags } = this.#archived;
+    const index = indexOf(positions, position);
+    return positions[index] === position ? flags[index] : undefined;
+  }
+}
+
+/** Index of the first position that is not below another one. */
+function indexOf(positions: ArrayLike<Position>, position: Position): number {
+  let low = 0;
+  let high = positions.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (positions[middle]! < position) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }

@@ -70,7 +70,11 @@ function heldFacts(world: World): string[] {
       if (position < VOLATILE_FROM) facts.push(`retained @${position}`);
     });
   }
-  for (const _ of world.core.walkOwed(0, Infinity, (number, owed) => facts.push(owedFact(number, owed))));
+  const visit = (number: number, owed: OwedMessage) => {
+    // What a Session that is not recorded holds is nobody's after a start, unless its group has a recorded member.
+    if (number !== 0 || owed.group !== undefined) facts.push(owedFact(number, owed));
+  };
+  for (const _ of world.core.walkOwed(0, Infinity, visit));
   return facts.sort();
 }
 

@@ -328,7 +328,7 @@ Deno.test(
 );
 
 Deno.test(
-  "the walk over what is owed visits recorded Sessions, and others for groups with a recorded member, within its bounds",
+  "the walk over what is owed visits recorded Sessions, and others with their group if it is recorded, within its bounds",
   scenario({ limits: { inflightMax: 2 } }, (world) => {
     const recorded = subscribed(world.durable("recorded"), "t", 2);
     subscribed(world.client("passing-by"), "t", 1);
@@ -353,6 +353,10 @@ Deno.test(
       [
         `${number} @${first} #1 true undefined`,
         `${number} @${second} #2 false undefined`,
+        `0 @${first} #1 false undefined`,
+        `0 @${second} #2 false undefined`,
+        `0 @${first} #1 false undefined`,
+        `0 @${second} #2 false undefined`,
         `0 @${first} #1 false group`,
         `0 @${second} #2 false group`,
       ],

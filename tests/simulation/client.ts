@@ -154,6 +154,7 @@ export class SimulatedClient {
       sentAt: Infinity,
       sends: 2,
       isAcknowledged: false,
+      mayRepeat: false,
     };
     this.#with.oracle.publish(publication);
     const will: WillModel = { publication, delaySeconds: this.isV5 ? delaySeconds : 0, state: "unknown", dueMs: 0 };
@@ -179,6 +180,7 @@ export class SimulatedClient {
       sentAt: ++oracle.moment,
       sends: 0,
       isAcknowledged: false,
+      mayRepeat: false,
     };
     oracle.publish(publication);
     const packetId = qos === 0 ? 0 : this.#nextPacketId();
@@ -365,7 +367,8 @@ export class SimulatedClient {
       // [MQTT-3.2.2-5] The Session State on this side goes too.
       this.outgoing.clear();
     } // A Session that an unanswered CONNECT began, perhaps: of what is under way there, this side knows nothing.
-    else if (this.session.isUncertain) {
+    else if (this.session.isUncertain || mayHaveExpired) {
+      for (const { publication } of this.outgoing.values()) publication.mayRepeat = true;
       this.session.forget();
       this.session.isAnother = true;
     }

@@ -75,6 +75,8 @@ export class Machine {
   isPoisoned = false;
   /** The process died while it could not write, with packets on their way that speak of what is not written. */
   wasFailing = false;
+  /** The last turn ended without everything being written. */
+  #isBehind = false;
   readonly #settings: MachineSettings;
   readonly #chance: Chance;
   readonly #directory: string;
@@ -188,7 +190,8 @@ export class Machine {
     if (this.isDead) return;
     const kind = this.isPoisoned || this.fatal !== undefined ? "power" : asked;
     this.isDead = true;
-    this.wasFailing ||= this.process?.opened.group.isFailing ?? false;
+    this.wasFailing ||= this.#isBehind || (this.process?.opened.group.isFailing ?? false);
+    this.#isBehind = false;
     this.#armed = undefined;
     const source = this.#databases;
     const target = ++this.#databases;
@@ -231,6 +234,8 @@ export class Machine {
     const turns = this.#turns;
     this.#turns = [];
     for (const end of turns) if (!this.isDead) end();
+    const { log } = this.process.opened;
+    if (turns.length > 0 && !this.isDead) this.#isBehind = log.writtenLsn < log.endLsn;
   }
 
   /** Moves time to the next timer, or to the end of the span; true when the span is not over. */

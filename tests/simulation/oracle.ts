@@ -22,6 +22,8 @@ export interface Publication {
   readonly sentAt: number;
   sends: number;
   isAcknowledged: boolean;
+  /** It was sent again to a Session that may not know that it had it. */
+  mayRepeat: boolean;
 }
 
 /** A subscription as the client knows it. */
@@ -39,6 +41,8 @@ export interface SubscriptionModel {
 interface Receipt {
   /** Handed to the application, RETAIN not set. */
   live: number;
+  /** Handed to the application at all. */
+  isThere: boolean;
   /** A crash took the record of how far the delivery was. */
   mayRepeat: boolean;
 }
@@ -81,7 +85,9 @@ export class SessionModel {
 
   receiptOf(payload: string): Receipt {
     let receipt = this.receipts.get(payload);
-    if (receipt === undefined) this.receipts.set(payload, receipt = { live: 0, mayRepeat: this.#hasForgotten });
+    if (receipt === undefined) {
+      this.receipts.set(payload, receipt = { live: 0, isThere: false, mayRepeat: this.#hasForgotten });
+    }
     return receipt;
   }
 }
@@ -117,7 +123,7 @@ export class Oracle {
 
   #isOwed(session: SessionModel, publication: Publication, isGroup: boolean): boolean {
     if (!session.isDurable || session.isUncertain) return false;
-    if (!isGroup && (session.receipts.get(publication.payload)?.live ?? 0) > 0) return false;
+    if (!isGroup && session.receipts.get(publication.payload)?.isThere) return false;
     for (const { filter, acknowledgedAt, qos, noLocal } of session.subscriptions.values()) {
       if (isShared(filter) !== isGroup || acknowledgedAt === undefined || acknowledgedAt >= publication.sentAt) {
         continue;
@@ -236,11 +242,15 @@ export class Oracle {
     // A copy sent because of a subscription stands beside the live one; as RETAIN may stand on either, it proves neither.
     const isRetained = packet.retain === true;
     session.owed.delete(payload);
-    if (isRetained) return;
     const receipt = session.receiptOf(payload);
+    receipt.isThere = true;
+    if (isRetained) return;
     receipt.live++;
     if (packet.qos === 2 && receipt.live > 1) {
-      assert(receipt.mayRepeat, `${session.clientId} got ${payload.slice(0, 24)} twice at QoS 2`);
+      assert(
+        receipt.mayRepeat || publication.mayRepeat,
+        `${session.clientId} got ${payload.slice(0, 24)} twice at QoS 2`,
+      );
     }
     if (receipt.live > 1 || packet.qos === 0 || asked.some(({ filter }) => isShared(filter))) return;
     const line = `${publisher} ${topic} ${qos}`;
@@ -256,11 +266,11 @@ export class Oracle {
     this.groupOwed.delete(payload);
     if (!session.isDurable) this.groupLoose.add(payload);
     let receipt = this.groupReceipts.get(payload);
-    if (receipt === undefined) this.groupReceipts.set(payload, receipt = { live: 0, mayRepeat: false });
+    if (receipt === undefined) this.groupReceipts.set(payload, receipt = { live: 0, isThere: false, mayRepeat: false });
     // At QoS 1 it may be handed on.
     if (packet.qos === 2) receipt.live++;
     if (packet.qos === 2 && receipt.live > 1 && !this.groupLoose.has(payload)) {
-      assert(receipt.mayRepeat, `the group got ${payload.slice(0, 24)} twice at QoS 2`);
+      assert(receipt.mayRepeat || publication.mayRepeat, `the group got ${payload.slice(0, 24)} twice at QoS 2`);
     }
   }
 }

@@ -242,6 +242,8 @@ class Simulation {
   #trouble(): void {
     const { disk } = this.#machine;
     const random = this.#random;
+    // A log that is never synced would lose what nobody promised to keep.
+    if (this.#isNeverSynced) return;
     if (random.oneIn(3)) {
       this.#line("a sync will fail");
       disk.fail(random.pick(["sync", "sync", "syncDirectory"]), 1 + random.below(3), "io");
@@ -383,10 +385,19 @@ class Simulation {
     this.#machine.wasFailing = false;
     ledger.lostProgress = [];
     ledger.lostChanges = [];
+    for (const change of lostChanges) if (change.kind === "will-over") this.#mayLeaveWill(change.clientId);
     if (kind === "kill" && !wasFailing) return;
     for (const { clientId, payload } of lostProgress) this.#mayRepeat(clientId, payload);
     for (const client of this.#clients) client.session.inboundQos1.clear();
     for (const change of lostChanges) this.#changeLost(change, mayLose);
+  }
+
+  /** That a Will Message was taken back is gone from the log, or never came there. */
+  #mayLeaveWill(clientId: string): void {
+    for (const client of this.#clients) {
+      if (client.traits.clientId !== clientId) continue;
+      for (const will of client.wills) if (will.state === "cancelled") will.state = "unknown";
+    }
   }
 
   /** The record of how far a delivery was is gone. */

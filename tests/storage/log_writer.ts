@@ -250,7 +250,7 @@ export function loadedMetadata(more: Partial<LoadedMetadata> = {}): LoadedMetada
     state: emptyState(),
     owed: new Map(),
     groupBacklog: [],
-    messages: { positions: new Float64Array(0), sizes: new Float64Array(0) },
+    messages: { positions: new Float64Array(0), sizes: new Float64Array(0), flags: new Uint8Array(0) },
     appliedLsn: FIRST_LSN,
     nextSession: 1,
     ...more,

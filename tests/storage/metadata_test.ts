@@ -170,6 +170,7 @@ test("owes archived messages to Sessions that subscribe later", ({ metadata }) =
     owe(3, 96),
     owe(1, 300),
     progress("SENT", 1, 96, 4),
+    progress("SENT", 1, 200, 5),
     progress("DONE", 1, 200, 5),
   ];
   for (let times = 0; times < 2; times++) {
@@ -278,6 +279,40 @@ test("applies progress of single messages in order, and again", ({ metadata }) =
     ]);
     assert.deepEqual(positionsOwed(metadata, 2), [200, 300]);
   }
+});
+
+test("applies no record of one delivery to another one of the same message to the same Session", ({ metadata }) => {
+  const rows = [
+    owed({ position: 100, packetId: 5 }),
+    owed({ position: 200, packetId: 6, flags: 2 }),
+    owed({ position: 300, packetId: 7 }),
+    owed({ position: 400 }),
+  ];
+  metadata.addMessages([], rows.map((row) => ({ session: 1, owed: row })));
+  const steps = [
+    progress("SENT", 1, 100, 9),
+    progress("DONE", 1, 100, 9),
+    progress("RECEIVED", 1, 200, 9),
+    progress("DONE", 1, 300, 0),
+    progress("DONE", 1, 400, 9),
+  ];
+  metadata.apply(emptyState(), steps, 1000, 9);
+  assert.deepEqual(metadata.load().owed.get(1), rows);
+});
+
+test("gives nobody what a Session that is not recorded received of a group", ({ metadata }) => {
+  const group = { ordinal: 1, name: "g", filter: "t" };
+  metadata.apply(members(3, 4), [], 500, 9);
+  metadata.addMessages([], [
+    { session: 3, owed: owed({ position: 100, group, flags: 2, packetId: 5 }) },
+    { session: 3, owed: owed({ position: 200, group, flags: 2, packetId: 6 }) },
+    { session: 3, owed: owed({ position: 300, group, packetId: 7 }) },
+  ]);
+  const steps = [progress("RECEIVED", 0, 100, 0, 1), progress("SENT", 0, 200, 0, 1), progress("SENT", 4, 300, 0, 1)];
+  metadata.apply(emptyState(), steps, 1000, 9);
+  const loaded = metadata.load();
+  assert.deepEqual([...loaded.owed], [[4, [owed({ position: 300, group })]]]);
+  assert.deepEqual(loaded.groupBacklog, [{ position: 200, group }]);
 });
 
 test("moves a message of a shared group to the Session it was sent to", ({ metadata }) => {

@@ -51,7 +51,7 @@ function logWithSessions(sessions: number): LogWriter {
   return log;
 }
 
-/** A database that holds archived messages of 7 bytes at the positions, and open Sessions 1 to `sessions`. */
+/** A database that holds archived QoS 2 messages of 7 bytes at the positions, and open Sessions 1 to `sessions`. */
 function archive(appliedLsn: number, positions: readonly number[], sessions: number): LoadedMetadata {
   const state = emptyState();
   for (let session = 1; session <= sessions; session++) {
@@ -64,7 +64,7 @@ function archive(appliedLsn: number, positions: readonly number[], sessions: num
     state,
     appliedLsn,
     nextSession: sessions + 1,
-    messages: { positions: Float64Array.from(positions), sizes },
+    messages: { positions: Float64Array.from(positions), sizes, flags: new Uint8Array(positions.length).fill(2) },
   });
 }
 
@@ -438,10 +438,63 @@ Deno.test("archived messages go on where the log says, and leftovers of a move a
   loaded.state.retained.set("gone", 88);
   const result = recovered(log, loaded);
   assert.deepEqual(owedTo(result, 1), ["100:1#4"]);
-  assert.deepEqual(owedTo(result, 2), ["300:1#8"]);
+  assert.deepEqual(owedTo(result, 2), ["300:2#8"]);
   assert.deepEqual(result.state.groupBacklog, [{ position: 304, group }]);
   assert.deepEqual([...result.state.retained], [["kept", 208]]);
   assert.deepEqual(result.report.shortfall, { sessions: 0, owed: 2, retained: 1 });
+});
+
+Deno.test("a member of a group gets of an archived message what it is granted, and no more than was published", () => {
+  const log = new LogWriter(4096);
+  for (const position of [100, 104, 108]) log.sent(1, position, position, 1);
+  const group = { ordinal: 1, name: "g", filter: "t" };
+  const loaded = archive(4096, [100, 104, 108], 2);
+  loaded.messages.flags.set([1, 6, 2]);
+  const all = subscription("$share/g/t", { qos: 2, retainAsPublished: true });
+  loaded.state.sessions.get(1)!.subscriptions.set("$share/g/t", all);
+  loaded.groupBacklog.push({ position: 100, group }, { position: 104, group });
+  // The other member is granted less.
+  loaded.owed.set(2, [owed(108, { packetId: 3, group })]);
+  const result = recovered(log, loaded);
+  assert.deepEqual(owedTo(result, 1), ["100:1#100", "104:6#104", "108:2#108"]);
+  assert.deepEqual(owedTo(result, 2), []);
+});
+
+Deno.test("a record of one delivery is not applied to another one of the same message to the same Session", () => {
+  const log = new LogWriter(4096);
+  const loaded = archive(4096, [100, 104, 108], 1);
+  // The database is ahead: what the log says of Packet Identifier 9 was another delivery, and is over.
+  loaded.owed.set(1, [owed(100, { packetId: 5 }), owed(104, { packetId: 6, flags: 2 }), owed(108, { packetId: 7 })]);
+  log.sent(1, 100, 9);
+  log.done(1, 100, 9);
+  log.received(1, 104, 9);
+  log.done(1, 108, 0);
+  const position = log.publish({ topic: "t", retain: true, route: log.route([receiver(1)]) });
+  log.change({ kind: "owe", session: 1, position, flags: 5, identifiers: [] });
+  log.sent(1, position, 10);
+  log.sent(1, position, 11);
+  log.done(1, position, 10);
+  log.done(1, position, 10);
+  assert.deepEqual(owedTo(recovered(log, loaded), 1), ["100:1#5", "104:2#6", "108:1#7", `${position}:5#11`]);
+});
+
+Deno.test("what a Session that is not recorded received of a group nobody else gets, whoever held it before", () => {
+  const log = logWithSessions(2);
+  for (const session of [1, 2]) log.subscribe(session, "$share/g/t", { qos: 2 });
+  const route = log.route([], [{ name: "g", filter: "t" }]);
+  const [a, b, c, d] = Array.from({ length: 4 }, () => log.publish({ topic: "t", qos: 2, route }));
+  log.received(0, a!, 0, 1);
+  log.sent(1, b!, 5, 1);
+  log.received(0, b!, 0, 1);
+  // Handed back, and waiting in the queue of a member.
+  log.sent(1, c!, 6, 1);
+  log.sent(0, c!, 0, 1);
+  log.sent(0, d!, 7, 1);
+  log.sent(2, d!, 0, 1);
+  const result = recovered(log);
+  assert.deepEqual(owedTo(result, 1), []);
+  assert.deepEqual(owedTo(result, 2), [`${d}:2`]);
+  assert.deepEqual(result.state.groupBacklog.map(({ position }) => position), [c]);
 });
 
 Deno.test("a Retained Message that was moved while it was owed is owed once", () => {

@@ -84,7 +84,12 @@ storeTest("a pass that fails is told once, and so is the one that works again", 
     await broker.settle();
   }
   const { watched, lines, reason } = watching(rig);
-  const failure = new StorageFailed({ operation: "write to", path: "/data/promptmq.db", reason: "sqlite", detail: "no" });
+  const failure = new StorageFailed({
+    operation: "write to",
+    path: "/data/promptmq.db",
+    reason: "sqlite",
+    detail: "no",
+  });
   // The clock stands still, so a pass is one slice.
   for (let count = 0; count < 2; count++) {
     rig.failMetadata("apply", 1, failure);

@@ -4,6 +4,7 @@
  * The log is on a `FaultyDisk`. The database is a real file: a crash of the process finds what is in it, a power cut
  * either that or what was there when it was last made safe (`apply`, which is synced whatever the settings are).
  */
+import { DatabaseSync } from "node:sqlite";
 import { Message } from "../../src/protocol/message.ts";
 import type { QoS } from "../../src/protocol/packets.ts";
 import { StorageCounters } from "../../src/metrics/storage_counters.ts";
@@ -119,6 +120,16 @@ export class StoreRig {
   /** The segment files that are there. */
   get segmentNames(): string[] {
     return this.disk.list(WAL).filter((name) => name.endsWith(".wal"));
+  }
+
+  /** All rows of a table of the database as it is now. */
+  rowsOf(table: "owed" | "messages"): unknown[] {
+    const database = new DatabaseSync(this.#folder.copy(this.#database));
+    try {
+      return database.prepare(`SELECT * FROM ${table}`).all();
+    } finally {
+      database.close();
+    }
   }
 
   /** Bytes of blocks in the segment files. */
