@@ -197,7 +197,15 @@ export class Router {
     this.#context.counters.messagesDropped[reason]++;
     if (publisher === null || header === 0) return;
     if (header === AckHeader.PUBREC) publisher.inboundQos2.delete(packetId);
-    if (publisher.isV5) this.acknowledge(publisher, header, packetId, ReasonCode.QUOTA_EXCEEDED);
+    if (!publisher.isV5) return;
+    // In line with what its publisher waits for [MQTT-4.6.0-2]; with nothing of that, at once: the line may stand still
+    // for want of space.
+    if (publisher.inboundUnacknowledged > 1) {
+      this.acknowledge(publisher, header, packetId, ReasonCode.QUOTA_EXCEEDED);
+      return;
+    }
+    publisher.inboundUnacknowledged = 0;
+    publisher.acknowledge(header, packetId, ReasonCode.QUOTA_EXCEEDED);
   }
 
   #qos0Settled(topicName: string): void {

@@ -15,12 +15,16 @@ import { failureFields } from "./failure_fields.ts";
 
 /** A supervised fiber ended with a failure or a defect, which has been logged already. */
 export class FiberDied extends Data.TaggedError("FiberDied")<{ readonly fiber: string; readonly cause: unknown }> {
+  /** What an operating failure says for itself, as a failure at the start does; the rest is a bug. */
   override get message(): string {
-    return `${this.fiber} died`;
+    return isOperatingFailure(this.cause) ? this.cause.message : `${this.fiber} died`;
   }
 
-  /** EX_SOFTWARE of sysexits. */
-  override readonly [Runtime.errorExitCode] = 70;
+  /** Of the operating failure, else EX_SOFTWARE of sysexits. */
+  override get [Runtime.errorExitCode](): number {
+    return isOperatingFailure(this.cause) ? this.cause[Runtime.errorExitCode] : 70;
+  }
+
   override readonly [Runtime.errorReported] = false;
 }
 
@@ -43,7 +47,7 @@ export class Supervisor extends Context.Service<Supervisor, {
       return Supervisor.of({
         awaitDeath: Deferred.await(death),
         reportDeath: (name, cause) =>
-          Effect.logFatal("supervised fiber died", { fiber: name, ...failureFields(cause) }).pipe(
+          logDeath(name, cause).pipe(
             Effect.andThen(Deferred.fail(death, new FiberDied({ fiber: name, cause: Cause.squash(cause) }))),
             Effect.asVoid,
           ),
@@ -88,4 +92,15 @@ export function launchSupervised<A, E, R>(
     const context = yield* Layer.build(Layer.provideMerge(layers, Supervisor.layer));
     return yield* Context.get(context, Supervisor).awaitDeath;
   }));
+}
+
+/** An operating failure is told once, by whoever ends the process with it. */
+function logDeath(fiber: string, cause: Cause.Cause<unknown>): Effect.Effect<void> {
+  if (isOperatingFailure(Cause.squash(cause))) return Effect.void;
+  return Effect.logFatal("supervised fiber died", { fiber, ...failureFields(cause) });
+}
+
+/** True for a failure that says with which exit code it ends the process. */
+function isOperatingFailure(cause: unknown): cause is Error & { readonly [Runtime.errorExitCode]: number } {
+  return cause instanceof Error && Runtime.errorExitCode in cause;
 }

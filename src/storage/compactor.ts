@@ -38,6 +38,9 @@ export interface CompactionPolicy {
   batchSize: number;
 }
 
+/** What a step says: there is more to do, or `waits` when that can only be done later. */
+export type CompactionStep = "waits" | void;
+
 /** What the compactor works on. */
 export interface CompactorParts {
   readonly disk: Disk;
@@ -47,6 +50,8 @@ export interface CompactorParts {
   readonly counters: StorageCounters;
   readonly policy: CompactionPolicy;
   readonly nextSession: () => number;
+  /** Asks for everything appended so far to be made safe. */
+  readonly askForSync: () => void;
   /** Times a transaction; the sum of its steps counts. */
   readonly clock: () => number;
 }
@@ -78,13 +83,18 @@ export class Compactor {
     if (position >= this.#notedFirst && position < this.#notedEnd) this.#noted.add(position);
   }
 
+  /** True when the log grows faster than it is compacted. */
+  get isFarBehind(): boolean {
+    return this.#parts.log.fileBytes > this.#parts.policy.maxWalBytes * FAR_BEHIND_RATIO;
+  }
+
   /** True when a pass would move segments because of their size. */
   get isOverSize(): boolean {
     return this.#parts.log.fileBytes > this.#parts.policy.maxWalBytes;
   }
 
   /** One pass; safe to abandon between steps. */
-  *pass(nowMs: number): Generator<void> {
+  *pass(nowMs: number): Generator<CompactionStep> {
     const { owedWalk } = this;
     if (owedWalk === undefined) return;
     const { log, metadata, archive } = this.#parts;
@@ -92,12 +102,10 @@ export class Compactor {
     log.removeSegments(archive.endLsn);
     if (this.#hasLeftovers) metadata.discardFrom(archive.endLsn);
     this.#hasLeftovers = false;
-    let hasMoved = false;
     for (let batch = this.#due(nowMs); batch.length > 0; batch = this.#due(nowMs)) {
-      yield* this.#move(batch, owedWalk);
-      hasMoved = true;
+      if (!(yield* this.#move(batch, owedWalk))) return;
+      this.#parts.counters.compactionRuns++;
     }
-    if (hasMoved) this.#parts.counters.compactionRuns++;
     yield* this.#sweep(owedWalk);
   }
 
@@ -109,18 +117,24 @@ export class Compactor {
     if (last !== undefined && (last.lastWrittenMs < oldest || this.isSpaceShort)) log.endSegment();
     let excess = log.fileBytes - policy.maxWalBytes;
     const due: Segment[] = [];
-    let isBusy = false;
+    let busy = 0;
+    let busyBytes = 0;
     for (const segment of log.sealedSegments) {
       if (segment.endLsn > log.safeLsn) break;
       const isNeeded = !log.references.isFree(segment.firstLsn, segment.endLsn);
       const isDue = excess > 0 || segment.lastWrittenMs < oldest || !isNeeded;
       if (!isDue && !segment.isContinuation) break;
       const isEmpty = this.#isEmpty(segment);
-      // Empty ones cost nothing, so any number of them goes with one transaction.
-      if (!isEmpty && isBusy && due.length >= policy.workers && !segment.isContinuation) break;
-      isBusy ||= !isEmpty;
+      const bytes = segment.endLsn - segment.firstLsn;
+      // Empty ones cost nothing, so any number of them goes with one transaction; and so do many small ones.
+      const isEnough = busy >= policy.workers && busyBytes + bytes > policy.workers * BATCH_BYTES;
+      if (!isEmpty && isEnough && !segment.isContinuation) break;
+      if (!isEmpty) {
+        busy++;
+        busyBytes += bytes;
+      }
       due.push(segment);
-      excess -= segment.endLsn - segment.firstLsn;
+      excess -= bytes;
     }
     return this.#withoutTornContinuation(due);
   }
@@ -136,7 +150,8 @@ export class Compactor {
     return !segment.hasState && this.#parts.log.references.isFree(segment.firstLsn, segment.endLsn);
   }
 
-  *#move(batch: readonly Segment[], owedWalk: OwedWalk): Generator<void> {
+  /** Returns false when it had to be given up for now. */
+  *#move(batch: readonly Segment[], owedWalk: OwedWalk): Generator<CompactionStep, boolean> {
     const { disk, log, metadata, archive, counters, nextSession, policy } = this.#parts;
     const change = emptyState();
     const progress: ArchivedStep[] = [];
@@ -155,6 +170,7 @@ export class Compactor {
     const rows = new Map<Position, OwedRow[]>();
     // Without references, too: a PUBREL is owed when its message is not any more.
     if (scans.length > 0) yield* this.#walk(owedWalk, first, end, needed, rows);
+    const walkedLsn = scans.length > 0 ? log.endLsn : 0;
     let copied = 0;
     const pace = new Pace(policy.batchSize, metadata);
     this.#hasLeftovers = true;
@@ -171,7 +187,8 @@ export class Compactor {
     } finally {
       pace.abandon();
     }
-    yield;
+    // The rows say what memory said, progress included: SQLite must not know more than the log does after a power cut.
+    if (!(yield* this.#untilSafe(walkedLsn))) return false;
     metadata.apply(change, progress, end, nextSession());
     archive.endLsn = end;
     this.#hasLeftovers = false;
@@ -182,6 +199,18 @@ export class Compactor {
     yield;
     counters.compactionReclaimedBytes += log.removeSegments(end);
     yield;
+    return true;
+  }
+
+  /** Waits until everything below an LSN is safe; false when that takes too long, on a full disk for one. */
+  *#untilSafe(lsn: number): Generator<CompactionStep, boolean> {
+    const { log, askForSync } = this.#parts;
+    if (log.safeLsn < lsn) askForSync();
+    for (let waits = 0; log.safeLsn < lsn; waits++) {
+      if (waits === WAITS_MAX) return false;
+      yield "waits";
+    }
+    return true;
   }
 
   /** Asks what is owed from `first` to below `end`. */
@@ -298,9 +327,15 @@ function rangesOf(archived: Float64Array): ArchivedRange[] {
   return ranges;
 }
 
+/** Bytes of segments that one worker moves in one transaction, at least one segment. */
+const BATCH_BYTES = 4_194_304;
+/** Steps that a move waits for a sync before it is given up for now; a step that waits takes a millisecond. */
+const WAITS_MAX = 2_000;
 /** Messages copied in one step. */
 const ROWS_PER_STEP = 50;
 /** A stretch is swept when fewer than one of so many of its messages is needed. */
 const SPARSE_RATIO = 2;
+/** The log is far too large at so many times its bound. */
+const FAR_BEHIND_RATIO = 4;
 /** Positions of a stretch at the start, when it is not known how they came. */
 const RANGE_BYTES = 16_777_216;

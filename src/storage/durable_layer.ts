@@ -83,7 +83,15 @@ const openLayer = Effect.fnUntraced(function* (disk: Disk) {
     config: () => configStore.current(),
     clock: monotonicMs,
   };
+  yield* attemptStorage(() => disk.freeBytes(directory)).pipe(
+    Effect.catchTag(
+      "StorageFailed",
+      ({ message }) =>
+        Effect.logWarning("free space cannot be measured: storage.min-free-space has no effect", { error: message }),
+    ),
+  );
   checkSpace(watched);
+  store.checkSpace = () => checkSpace(watched);
   yield* Supervisor.fork("storage watch", watchStore(watched));
   return asMessageStore(store);
 });
@@ -101,8 +109,11 @@ const openDirectories = Effect.fnUntraced(function* (disk: Disk, { storage }: Co
       (lock) => Effect.sync(() => lock.close()),
     );
   }
+  const path = `${storage.dataDir}/promptmq.db`;
+  // With the rights of the other files: SQLite would let everybody read it.
+  yield* attemptStorage(() => disk.exists(path) || disk.open(path, "create").close());
   const metadata = yield* Effect.acquireRelease(
-    attemptStorage(() => Metadata.open(`${storage.dataDir}/promptmq.db`, storage.sqlite)),
+    attemptStorage(() => Metadata.open(path, storage.sqlite)),
     closeDatabase,
   );
   for (const weakness of metadata.weaknesses) {

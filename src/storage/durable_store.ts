@@ -45,6 +45,8 @@ export class DurableMessageStore {
   isLowOnSpace = false;
   /** What is logged: every QoS 1 and 2 message, or only those that a recorded Session or the retained store needs. */
   record: "acknowledged" | "required" = "acknowledged";
+  /** Called after every so many bytes written: a fast publisher must not use up the free space unseen. */
+  checkSpace: () => void = () => {};
   /** Set right after construction: it tells this store of commits. */
   group!: GroupCommit;
   readonly #log: Log;
@@ -53,6 +55,8 @@ export class DurableMessageStore {
   readonly #volatile: MemoryLog;
   #recovered: RecoveredState | undefined;
   #nextSession: number;
+  /** Bytes of the log at the last look at the free space. */
+  #checkedBytes = 0;
   #listener: (committed: Position) => void = () => {};
   readonly #place = { buffer: new LogBuffer(0), start: 0 };
 
@@ -142,6 +146,10 @@ export class DurableMessageStore {
 
   commit(): void {
     this.group.commit();
+    const { writtenBytes } = this.#log;
+    if (writtenBytes - this.#checkedBytes < SPACE_CHECK_BYTES) return;
+    this.#checkedBytes = writtenBytes;
+    this.checkSpace();
   }
 
   whenCommitted(listener: (committed: Position) => void): void {
@@ -194,4 +202,5 @@ export function asMessageStore(store: DurableMessageStore): MessageStore["Servic
 const VOLATILE_FROM = 2 ** 52;
 /** Bytes that may wait for the device before publishers are not read from any more. */
 const CONGESTED_BYTES = 67_108_864;
+const SPACE_CHECK_BYTES = 8_388_608;
 const ENCODER = new TextEncoder();

@@ -83,6 +83,10 @@ export function openStore(options: StoreOptions): OpenedStore {
     counters,
     policy: options.compactionPolicy,
     nextSession: () => store.nextSession,
+    askForSync: () => {
+      group.hasPromise = true;
+      group.commit();
+    },
     clock,
   }, loaded.messages.positions);
   const store: DurableMessageStore = new DurableMessageStore({
@@ -93,7 +97,7 @@ export function openStore(options: StoreOptions): OpenedStore {
     recovered: recovered.state,
     nextSession: recovered.nextSession,
   });
-  const group = new GroupCommit(log, {
+  const group: GroupCommit = new GroupCommit(log, {
     policy: options.commitPolicy,
     counters,
     clock,

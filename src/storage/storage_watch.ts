@@ -7,7 +7,7 @@ import * as Duration from "effect/Duration";
 import * as Effect from "effect/Effect";
 import type { Config } from "../config/schema.ts";
 import type { StorageCounters } from "../metrics/storage_counters.ts";
-import type { Compactor } from "./compactor.ts";
+import type { CompactionStep, Compactor } from "./compactor.ts";
 import type { Disk } from "./disk.ts";
 import type { DurableMessageStore } from "./durable_store.ts";
 import { attemptStorage, StorageFailed } from "./errors.ts";
@@ -66,7 +66,7 @@ export function checkSpace({ disk, directories, store, health, config }: Watched
   }
 }
 
-/** A file system that cannot say so counts as empty: it will be heard of when it is written to. */
+/** One that cannot be measured is taken for empty; the operator was told at the start. */
 function freeBytesOf(disk: Disk, path: string): number {
   try {
     return disk.freeBytes(path);
@@ -88,7 +88,7 @@ function readGauges({ log, group, store, metadata, counters }: WatchedStore): vo
 export function compact({ compactor, health, counters, clock }: WatchedStore): Effect.Effect<void> {
   return Effect.suspend(() => {
     const steps = compactor.pass(clock());
-    return doInSlices(steps, clock).pipe(
+    return doInSlices(steps, clock, compactor).pipe(
       Effect.andThen(Effect.sync(() => {
         counters.persistenceOperations.add("compact", "ok");
         health.end("compaction", "compaction works again");
@@ -105,17 +105,24 @@ export function compact({ compactor, health, counters, clock }: WatchedStore): E
   });
 }
 
-function doInSlices(steps: Generator<void>, clock: () => number): Effect.Effect<void, StorageFailed> {
+function doInSlices(
+  steps: Generator<CompactionStep>,
+  clock: () => number,
+  compactor: Compactor,
+): Effect.Effect<void, StorageFailed> {
+  const slice = () => doSlice(steps, clock, compactor.isFarBehind ? SLICE_BEHIND_MS : SLICE_MS);
   return Effect.gen(function* () {
-    while (!(yield* attemptStorage(() => doSlice(steps, clock)))) yield* Effect.sleep(Duration.millis(REST_MS));
+    while (!(yield* attemptStorage(slice))) yield* Effect.sleep(Duration.millis(REST_MS));
   });
 }
 
 /** Does steps for a slice of time; true when there are no more. */
-function doSlice(steps: Generator<void>, clock: () => number): boolean {
-  const endMs = clock() + SLICE_MS;
+function doSlice(steps: Generator<CompactionStep>, clock: () => number, sliceMs: number): boolean {
+  const endMs = clock() + sliceMs;
   do {
-    if (steps.next().done === true) return true;
+    const { done, value } = steps.next();
+    if (done === true) return true;
+    if (value === "waits") return false;
   } while (clock() < endMs);
   return false;
 }
@@ -123,4 +130,6 @@ function doSlice(steps: Generator<void>, clock: () => number): boolean {
 const LOOK_MS = 1_000;
 /** Longest stretch of compaction work at a time, but for its last step. */
 const SLICE_MS = 0.25;
+/** The same when the log grows faster than it is compacted: a full disk would be worse than a delay. */
+const SLICE_BEHIND_MS = 5;
 const REST_MS = 1;

@@ -111,9 +111,9 @@ export class SimulatedClient {
     const { session } = this;
     const isExpiring = machine.nowMs - this.offlineMs > expirySeconds * 900;
     if (clean || isExpiring) oracle.mayEnd(session);
-    if (clean) {
+    if (clean || !session.isDurable) {
       // [MQTT-3.1.2-4] The Session State on this side goes at once.
-      session.forget();
+      oracle.forgets(session);
       this.outgoing.clear();
     }
     const mustBePresent = !clean && session.isPromised && !session.isUncertain;
@@ -369,8 +369,9 @@ export class SimulatedClient {
     } // A Session that an unanswered CONNECT began, perhaps: of what is under way there, this side knows nothing.
     else if (this.session.isUncertain || mayHaveExpired) {
       for (const { publication } of this.outgoing.values()) publication.mayRepeat = true;
-      this.session.forget();
+      oracle.forgets(this.session);
       this.session.isAnother = true;
+      this.session.subscriptions.clear();
     }
     this.session.isPromised = this.session.isDurable;
     this.session.isUncertain = false;
@@ -413,10 +414,16 @@ export class SimulatedClient {
     request.subscriptions.forEach((model, index) => {
       if (granted![index]! >= 0x80) return;
       assert.equal(granted![index], model.qos);
+      // Taken back before its answer came.
+      if (this.#isLeaving(model.filter)) return;
       const before = this.session.subscriptions.get(model.filter);
       model.acknowledgedAt = before?.acknowledgedAt ?? oracle.moment;
       this.session.subscriptions.set(model.filter, model);
     });
+  }
+
+  #isLeaving(filter: string): boolean {
+    return [...this.requests.values()].some((each) => each.kind === "unsubscribe" && each.filter === filter);
   }
 
   #send(publication: Publication, packetId: number, dup: boolean): void {

@@ -10,7 +10,7 @@ import { makeAuthenticator } from "../../src/auth/authenticator.ts";
 import { BrokerCore } from "../../src/broker/broker_core.ts";
 import { Counters } from "../../src/metrics/counters.ts";
 import type { SessionLimits } from "../../src/session/session_limits.ts";
-import type { CompactionPolicy } from "../../src/storage/compactor.ts";
+import type { CompactionPolicy, CompactionStep } from "../../src/storage/compactor.ts";
 import { asMessageStore as asStore } from "../../src/storage/durable_store.ts";
 import type { StorageFailed } from "../../src/storage/errors.ts";
 import type { CommitPolicy } from "../../src/storage/group_commit.ts";
@@ -83,7 +83,7 @@ export class Machine {
   #databases = 0;
   #turns: (() => void)[] = [];
   #timers: { readonly dueMs: number; readonly run: () => void }[] = [];
-  #pass: Generator<void> | undefined;
+  #pass: Generator<CompactionStep> | undefined;
   /** Set by the last synced transaction. */
   #appliedLsn = 0;
   #armed: { readonly kind: CrashKind; operationsLeft: number } | undefined;

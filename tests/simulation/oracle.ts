@@ -75,7 +75,7 @@ export class SessionModel {
 
   constructor(readonly clientId: string, readonly isDurable: boolean) {}
 
-  /** The client gives up what it knows of messages under way, while the broker may not. */
+  /** See `Oracle.forgets`. */
   forget(): void {
     this.inboundQos1.clear();
     this.inboundQos2.clear();
@@ -157,6 +157,15 @@ export class Oracle {
     for (const [payload, { qos }] of this.groupOwed) {
       if (qos === 2 || others.length === 0) this.groupOwed.delete(payload);
     }
+  }
+
+  /** A client gives up what it knows of messages under way, while the broker may not. */
+  forgets(session: SessionModel): void {
+    for (const payload of session.inboundQos2.values()) {
+      const receipt = this.groupReceipts.get(payload);
+      if (receipt !== undefined) receipt.mayRepeat = true;
+    }
+    session.forget();
   }
 
   /** The broker writes a PUBLISH to the network. */

@@ -246,6 +246,8 @@ class Simulation {
     if (this.#isNeverSynced) return;
     if (random.oneIn(3)) {
       this.#line("a sync will fail");
+      // From the moment it does, which is before anybody hears of it.
+      this.#machine.isPoisoned = true;
       disk.fail(random.pick(["sync", "sync", "syncDirectory"]), 1 + random.below(3), "io");
     } else if (random.oneIn(2)) {
       this.#line("a write will fail");

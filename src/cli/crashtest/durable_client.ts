@@ -121,7 +121,8 @@ export class DurableClient {
   /** Ends the client for good. */
   close(): void {
     this.#client.removeAllListeners("message");
-    this.#client.end(true);
+    // One that never connected has nothing to end, and MQTT.js would fail over it.
+    if (this.#client.stream !== undefined) this.#client.end(true);
   }
 }
 
