@@ -177,7 +177,7 @@ export class Metadata {
     connection.writeSynced("apply changes to", () => {
       // Progress first: there is none of a Session after its end, but a message it leaves to its group may be sent to
       // it before, and to another member after its end.
-      for (const step of progress) applyStep(connection, step);
+      for (const step of progress) applyStep(connection, step, change);
       applyState(connection, change);
       dropLonelyBacklog(connection, change);
       connection.statement(SET_PROGRESS).run(appliedLsn, nextSession);

@@ -11,14 +11,19 @@ import type { SessionChange, StoredSubscription } from "./message_store.ts";
 import type { ArchivedProgress, ArchivedStep } from "./metadata.ts";
 import type { Connection } from "./metadata_connection.ts";
 import { ProgressKind } from "./record.ts";
+import { MESSAGE_FLAGS_UNKNOWN } from "./replayed_groups.ts";
 
 /** A Session is owed a Retained Message. */
 export type OweChange = Extract<SessionChange, { readonly kind: "owe" }>;
 
-/** Applies one PROGRESS record or `owe` change. Nothing changes when the message is not here, or not owed any more. */
-export function applyStep(connection: Connection, step: ArchivedStep): void {
+/**
+ * Applies one PROGRESS record or `owe` change. Nothing changes when the message is not here, or not owed any more.
+ *
+ * @param change The changes of state that are applied next.
+ */
+export function applyStep(connection: Connection, step: ArchivedStep, change: DurableState): void {
   if (step.kind !== "owe") {
-    applyProgress(connection, step as ArchivedProgress);
+    applyProgress(connection, step as ArchivedProgress, change);
     return;
   }
   const { session, position, flags, identifiers } = step as OweChange;
@@ -30,7 +35,7 @@ export function applyStep(connection: Connection, step: ArchivedStep): void {
  * A Session may have been owed a message twice, with the other delivery gone or not moved here: the Packet Identifier
  * says which of the two a record is about.
  */
-function applyProgress(connection: Connection, progress: ArchivedProgress): void {
+function applyProgress(connection: Connection, progress: ArchivedProgress, change: DurableState): void {
   const { kind, session, position, packetId, group } = progress;
   if (group === 0) {
     switch (kind) {
@@ -51,6 +56,7 @@ function applyProgress(connection: Connection, progress: ArchivedProgress): void
   }
   switch (kind) {
     case ProgressKind.SENT: {
+      if (session !== 0) grant(connection, progress, change);
       // A Packet Identifier of a Session that is not recorded means nothing to the next one.
       const known = session === 0 ? 0 : packetId;
       connection.statement(`UPDATE owed SET session = ?, packet_id = ? WHERE ${TO_GROUP}`)
@@ -64,6 +70,34 @@ function applyProgress(connection: Connection, progress: ArchivedProgress): void
       connection.statement(`DELETE FROM owed WHERE ${TO_GROUP}`).run(position, group);
       return;
   }
+}
+
+/** A member of a group that takes a message over gets it as its own subscription says. */
+function grant(connection: Connection, { session, position, group }: ArchivedProgress, change: DurableState): void {
+  const held = connection.statement(HOLDER).row(position, group);
+  if (held === undefined || held[0] === session) return;
+  const subscription = subscriptionTo(connection, session, `$share/${held[1]}/${held[2]}`, change);
+  if (subscription === undefined) return;
+  const [options, identifier] = subscription;
+  const published = connection.statement("SELECT flags FROM messages WHERE position = ?").row(position)?.[0];
+  const messageFlags = (published ?? MESSAGE_FLAGS_UNKNOWN) as number;
+  const qos = Math.min(messageFlags & QOS_BITS, options & QOS_BITS);
+  const retain = (options & RETAIN_AS_PUBLISHED) === 0 ? 0 : messageFlags & RETAIN_FLAG;
+  const identifiers = identifier === 0 ? null : JSON.stringify([identifier]);
+  connection.statement(`UPDATE owed SET flags = ?, identifiers = ? WHERE ${TO_GROUP}`)
+    .run(qos | retain, identifiers, position, group);
+}
+
+/** Subscription Options and Subscription Identifier of a Session's subscription, as it is or was in this stretch. */
+function subscriptionTo(
+  connection: Connection,
+  session: number,
+  filter: string,
+  change: DurableState,
+): readonly [options: number, identifier: number] | undefined {
+  const changed = change.sessions.get(session)?.subscriptions.get(filter);
+  if (changed) return [optionsOf(changed), changed.subscriptionIdentifier];
+  return connection.statement(SUBSCRIPTION).row(session, filter) as unknown as readonly [number, number] | undefined;
 }
 
 /** Applies a change of Sessions, Retained Messages and Will Messages. */
@@ -143,12 +177,18 @@ function changeSession(connection: Connection, number: number, change: SessionSt
 /** The Subscription Options byte of SUBSCRIBE. [MQTT-3.8.3.1] */
 function optionsOf(subscription: StoredSubscription): number {
   const { qos, noLocal, retainAsPublished, retainHandling } = subscription;
-  return qos | (noLocal ? 4 : 0) | (retainAsPublished ? 8 : 0) | (retainHandling << 4);
+  return qos | (noLocal ? 4 : 0) | (retainAsPublished ? RETAIN_AS_PUBLISHED : 0) | (retainHandling << 4);
 }
 
+const QOS_BITS = 3;
+const RETAIN_FLAG = 4;
+/** In the Subscription Options byte. */
+const RETAIN_AS_PUBLISHED = 8;
 const TO_SESSION = "position = ? AND session = ? AND group_ordinal = 0";
 // The second condition is for the planner: the index covers only rows of which it holds.
 const TO_GROUP = "position = ? AND group_ordinal = ? AND group_ordinal > 0";
+const HOLDER = `SELECT session, group_name, group_filter FROM owed WHERE ${TO_GROUP}`;
+const SUBSCRIPTION = "SELECT options, subscription_identifier FROM subscriptions WHERE session = ? AND filter = ?";
 const RECEIVED_FROM_GROUP = `UPDATE owed SET is_received = 1 WHERE ${TO_GROUP}`;
 // Nobody else gets it, and nobody who is recorded goes on with it.
 const RECEIVED_BY_NOBODY = `UPDATE owed SET session = 0, packet_id = 0, is_received = 1 WHERE ${TO_GROUP}`;

@@ -51,7 +51,7 @@ export interface Process {
 export interface Start {
   /** Everything below is there, and from here on something is missing. */
   readonly endLsn: number;
-  /** Something is missing in the middle of the log. */
+  /** Something is missing in the middle of the log, or all of it where it begins. */
   readonly hasLosses: boolean;
 }
 
@@ -148,13 +148,11 @@ export class Machine {
     await opened.makeSafe();
     opened.store.record = record;
     const { losses } = opened.report;
-    // Found, but nothing is missing.
-    const missing = losses.filter(({ firstLsn, endLsn }) => endLsn > firstLsn);
-    const endLsn = missing.reduce((least, { firstLsn }) => Math.min(least, firstLsn), opened.log.endLsn);
+    const endLsn = losses.reduce((least, { firstLsn }) => Math.min(least, firstLsn), opened.log.endLsn);
     this.ledger.forgetFrom(endLsn);
     const store = new NotedStore(asStore(opened.store), this.ledger);
     this.process = { core: this.#core(asMessageStore(store), counters), opened, metadata, counters };
-    return { endLsn, hasLosses: missing.length > 0 };
+    return { endLsn, hasLosses: losses.length > 0 };
   }
 
   #core(store: ReturnType<typeof asMessageStore>, counters: Counters): BrokerCore {

@@ -350,6 +350,60 @@ test("moves a message of a shared group to the Session it was sent to", ({ metad
   assert.deepEqual(loaded.groupBacklog, [{ position: 300, group }]);
 });
 
+test("gives a shared message as the subscription of the member that takes it says", ({ metadata }) => {
+  const group = { ordinal: 1, name: "g", filter: "t" };
+  const filter = "$share/g/t";
+  const before = members(3, 4, 5, 6);
+  const of = (state: DurableState, session: number) => sessionOf(state, session).subscriptions;
+  of(before, 4).set(filter, subscription({ filter, qos: 2, retainAsPublished: true, subscriptionIdentifier: 7 }));
+  of(before, 6).set(filter, subscription({ filter, qos: 2 }));
+  metadata.apply(before, [], 500, 9);
+  const published = { qos: 2, retain: true } as const;
+  const row = (session: number, position: number) => ({ session, owed: owed({ position, group, identifiers: [1] }) });
+  const positions = [100, 200, 300, 400, 500];
+  metadata.addMessages(
+    positions.map((position) => ({ ...message(position), ...published })),
+    [...positions.map((position) => row(3, position)), row(0, 600)],
+  );
+  const change = emptyState();
+  of(change, 5).set(filter, subscription({ filter, qos: 2, subscriptionIdentifier: 8 }));
+  of(change, 6).set(filter, null);
+  metadata.apply(
+    change,
+    [
+      progress("SENT", 4, 100, 11, 1),
+      // Subscribed again in the same stretch.
+      progress("SENT", 5, 200, 12, 1),
+      // Unsubscribed in the same stretch, after it was sent the message.
+      progress("SENT", 6, 300, 13, 1),
+      // The one that had it.
+      progress("SENT", 3, 400, 14, 1),
+      // To somebody in between.
+      progress("SENT", 4, 500, 15, 1),
+      progress("SENT", 3, 500, 16, 1),
+      // Of a message that is not there.
+      progress("SENT", 4, 600, 17, 1),
+    ],
+    1000,
+    9,
+  );
+  assert.deepEqual(
+    metadata.load().owed,
+    new Map([
+      [3, [
+        owed({ position: 400, group, packetId: 14, flags: 1, identifiers: [1] }),
+        owed({ position: 500, group, packetId: 16, flags: 1 }),
+      ]],
+      [4, [
+        owed({ position: 100, group, packetId: 11, flags: 2 | 4, identifiers: [7] }),
+        owed({ position: 600, group, packetId: 17, flags: 2, identifiers: [7] }),
+      ]],
+      [5, [owed({ position: 200, group, packetId: 12, flags: 2, identifiers: [8] })]],
+      [6, [owed({ position: 300, group, packetId: 13, flags: 2 })]],
+    ]),
+  );
+});
+
 test("gives what an ended Session leaves to its shared group, and no more", ({ metadata }) => {
   const group = { ordinal: 1, name: "g", filter: "t" };
   metadata.apply(members(3, 4), [], 500, 9);
