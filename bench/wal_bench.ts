@@ -102,6 +102,7 @@ function open(policy: CommitPolicy, committed: () => void): { log: Log; group: G
       log.removeSegments(log.safeLsn);
       committed();
     },
+    slowSync: () => {},
     outOfSpace: fail,
     poisoned: fail,
     fatal: fail,

@@ -56,6 +56,7 @@ const openLayer = Effect.fnUntraced(function* (disk: Disk) {
       clock: monotonicMs,
       later,
       failures: {
+        slowSync: (milliseconds) => health.slowSync(milliseconds),
         outOfSpace: (cause) => health.outOfSpace(cause),
         recovered: () => health.recovered(),
         poisoned: (cause) => health.poisoned(cause),

@@ -42,6 +42,8 @@ export interface CommitSurroundings {
   readonly later: (ms: number, run: () => void) => () => void;
   /** Everything at or below the position is committed. */
   readonly committed: (position: number) => void;
+  /** A sync took so long that an operator should know. */
+  readonly slowSync: (milliseconds: number) => void;
   /** A write found no space; tried again until `recovered`. */
   readonly outOfSpace: (cause: StorageFailed) => void;
   /** What was out of space is written, or what failed is safe in a fresh segment. */
@@ -242,7 +244,9 @@ export class GroupCommit {
 
   #synced(lsn: number, startedMs: number): void {
     const { clock, counters } = this.#with;
-    counters.walFsyncDurationSeconds.observe((clock() - startedMs) / 1000);
+    const tookMs = clock() - startedMs;
+    counters.walFsyncDurationSeconds.observe(tookMs / 1000);
+    if (tookMs >= SLOW_SYNC_MS) this.#with.slowSync(tookMs);
     this.#isSyncing = false;
     this.#oldestSyncingMs = 0;
     this.#syncedRecords = this.#coveredRecords;
@@ -352,6 +356,7 @@ function asStorageFailed(cause: unknown, operation: string): StorageFailed {
 
 /** The sync of an interval starts when this share of it is over. */
 const TIMER_SHARE = 0.8;
+const SLOW_SYNC_MS = 1_000;
 /** Time between two tries to write when there was no space. */
 const RETRY_MS = 1_000;
 /** Syncs that the end waits for; each takes what the one before left. */

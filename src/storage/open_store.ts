@@ -33,7 +33,7 @@ export interface StoreOptions {
   readonly clock: () => number;
   readonly later: CommitSurroundings["later"];
   /** What becomes of failures. */
-  readonly failures: Pick<CommitSurroundings, "outOfSpace" | "recovered" | "poisoned" | "fatal">;
+  readonly failures: Pick<CommitSurroundings, "slowSync" | "outOfSpace" | "recovered" | "poisoned" | "fatal">;
 }
 
 /** The parts of an open store that its surroundings need. */

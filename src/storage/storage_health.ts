@@ -45,6 +45,11 @@ export class StorageHealth {
     this.#tell();
   }
 
+  /** A sync took long; whoever waits for an acknowledgement waited as long. */
+  slowSync(milliseconds: number): void {
+    this.#logger.limited("slow_sync", "warn", "a sync of the log was slow", { milliseconds: Math.round(milliseconds) });
+  }
+
   /** A write found no space. */
   outOfSpace(cause: StorageFailed): void {
     this.begin("full", "no space left for the log: QoS 1 and 2 messages are refused until there is", {

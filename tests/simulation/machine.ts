@@ -135,6 +135,7 @@ export class Machine {
         clock: () => this.nowMs,
         later: (ms, run) => this.#later(ms, run),
         failures: {
+          slowSync: () => {},
           outOfSpace: () => {},
           recovered: () => this.isPoisoned = false,
           poisoned: () => this.isPoisoned = true,

@@ -51,7 +51,7 @@ function openReal(memoryBytesMax: number): StoreUnderTest {
       cancels.push(cancel);
       return cancel;
     },
-    failures: { outOfSpace: fail, poisoned: fail, fatal: fail, recovered: () => {} },
+    failures: { slowSync: () => {}, outOfSpace: fail, poisoned: fail, fatal: fail, recovered: () => {} },
   });
   // What was asked for, and who waits until it is heard of.
   let asked = 0;

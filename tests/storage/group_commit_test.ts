@@ -45,6 +45,18 @@ storeTest("immediate: nothing is committed before its sync is done", {}, async (
   assert.equal(rig.store.committed, rig.log.endLsn - 1);
 });
 
+storeTest("a sync that takes a second is told, a shorter one is not", {}, async (rig) => {
+  for (const [milliseconds, told] of [[999, []], [1_000, ["slowSync 1000"]]] as const) {
+    await warmUp(rig);
+    rig.disk.holdSyncs();
+    turn(rig);
+    await rig.advance(milliseconds);
+    rig.disk.releaseSyncs();
+    await jobsDone();
+    assert.deepEqual(rig.failures, told);
+  }
+});
+
 storeTest("immediate: what is written while a sync is under way waits for the next, one at a time", {}, async (rig) => {
   rig.disk.holdSyncs();
   const first = turn(rig);

@@ -61,3 +61,10 @@ Deno.test("StorageHealth is not well until every ailment is over", () => {
   health.end("compaction", "fine");
   assert.equal(reasons.at(-1), undefined);
 });
+
+Deno.test("StorageHealth tells of a slow sync and stays ready", () => {
+  const { health, lines, reasons } = newHealth();
+  health.slowSync(1_500.4);
+  assert.deepEqual(lines, ["warn a sync of the log was slow"]);
+  assert.deepEqual(reasons, []);
+});

@@ -217,6 +217,7 @@ export class StoreRig {
       clock: this.time.clock,
       later: this.time.later,
       failures: {
+        slowSync: (milliseconds) => this.failures.push(`slowSync ${milliseconds}`),
         outOfSpace: note("outOfSpace"),
         poisoned: note("poisoned"),
         fatal: note("fatal"),
