@@ -22,6 +22,9 @@ export class OutboundQueue {
   /** Result of `shift`. */
   origin: DeliveryOrigin | null = null;
   #head = 0;
+  /** False once a message was pushed behind one of a higher position, until the queue is empty. */
+  #isAscending = true;
+  #lastPushed = 0;
   #positions = new Float64Array(CAPACITY_MIN);
   #sizes = new Uint32Array(CAPACITY_MIN);
   #flags = new Uint8Array(CAPACITY_MIN);
@@ -41,6 +44,9 @@ export class OutboundQueue {
    */
   push(position: number, flags: number, size: number, origin: DeliveryOrigin | null): void {
     if (this.count === this.#positions.length) this.#grow();
+    if (this.count === 0) this.#isAscending = true;
+    else if (position < this.#lastPushed) this.#isAscending = false;
+    this.#lastPushed = position;
     const index = (this.#head + this.count) & (this.#positions.length - 1);
     this.#positions[index] = position;
     this.#sizes[index] = size;
@@ -75,15 +81,42 @@ export class OutboundQueue {
     return true;
   }
 
-  /** Visits every message, oldest first; the visitor must leave the queue alone. */
-  forEach(visit: (position: number, flags: number, size: number, origin: DeliveryOrigin | null) => void): void {
+  /**
+   * Visits every message from position `first` to below `end`, oldest first; the visitor must leave the queue alone.
+   *
+   * O(log queue + messages visited) while positions ascend, as they do but for Retained Messages and handed on ones.
+   */
+  forEachBetween(
+    first: number,
+    end: number,
+    visit: (position: number, flags: number, size: number, origin: DeliveryOrigin | null) => void,
+  ): void {
     const mask = this.#positions.length - 1;
     const origins = this.#origins;
-    for (let i = 0; i < this.count; i++) {
+    for (let i = this.#isAscending ? this.#indexFrom(first) : 0; i < this.count; i++) {
       const index = (this.#head + i) & mask;
+      const position = this.#positions[index]!;
+      if (position < first) continue;
+      if (position >= end) {
+        if (this.#isAscending) return;
+        continue;
+      }
       const origin = origins === undefined ? null : origins[index]!;
-      visit(this.#positions[index]!, this.#flags[index]!, this.#sizes[index]!, origin);
+      visit(position, this.#flags[index]!, this.#sizes[index]!, origin);
     }
+  }
+
+  /** How many messages stand below a position, when positions ascend. */
+  #indexFrom(position: number): number {
+    const mask = this.#positions.length - 1;
+    let low = 0;
+    let high = this.count;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.#positions[(this.#head + middle) & mask]! < position) low = middle + 1;
+      else high = middle;
+    }
+    return low;
   }
 
   /** A backlog that is gone gives its memory back. */

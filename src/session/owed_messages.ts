@@ -105,8 +105,8 @@ export function walkOwed(
     visit(owedOf(position, size, flags, packetId, isReceived, inflight.originOf(slot)));
     return false;
   });
-  queue?.forEach((position, flags, size, origin) => {
-    if (position >= first && position < end) visit(owedOf(position, size, flags, 0, false, origin));
+  queue?.forEachBetween(first, end, (position, flags, size, origin) => {
+    visit(owedOf(position, size, flags, 0, false, origin));
   });
 }
 

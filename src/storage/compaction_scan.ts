@@ -157,4 +157,4 @@ const DECODER = new TextDecoder();
 /** Not an offset of a record: time to let others work. */
 const YIELD = -1;
 const PIECE_BYTES = 262_144;
-const RECORDS_PER_STEP = 1_000;
+const RECORDS_PER_STEP = 250;

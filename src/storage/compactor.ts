@@ -3,8 +3,8 @@
  *
  * Segments go strictly oldest first, so the log is always one piece; what stands in SQLite is the state as of
  * `applied LSN`, which is where the log starts. Size first: while all segments together are larger than the bound;
- * then age: what was last written longer ago than the bound; and whatever nobody needs any more. Moving exempts nobody from anything: messages that are owed or
- * retained are kept in SQLite for as long as they are.
+ * then age: what was last written longer ago than the bound; and whatever nobody needs any more. Messages that are owed
+ * or retained are kept in SQLite for as long as they are.
  *
  * A pass is a generator: each step is short, and the broker works between steps. The steps, and what a crash leaves:
  *
@@ -12,6 +12,7 @@
  *   walk      asks the broker what it still owes of them                  nothing happened
  *   copy      messages and who is owed them, in transactions              rows at or above applied LSN: discarded at
  *                                                                         the next start, the segments still count
+ *   progress  of messages in SQLite, in transactions                      given again by the next pass or start
  *   apply     changes and applied LSN, in one synced transaction          the segments are below applied LSN
  *   remove    the files                                                   leftovers are removed at the next start
  *
@@ -25,7 +26,7 @@ import type { Disk } from "./disk.ts";
 import { emptyState } from "./durable_state.ts";
 import type { Log } from "./log.ts";
 import type { OwedWalk, Position } from "./message_store.ts";
-import type { ArchivedMessage, ArchivedStep, Metadata, OwedRow } from "./metadata.ts";
+import type { ArchivedStep, Metadata, OwedRow } from "./metadata.ts";
 import type { Segment } from "./segment_writer.ts";
 
 /** The options that bound the log; may change at any time. */
@@ -178,10 +179,15 @@ export class Compactor {
       for (const scan of scans) {
         for (const messages of scan.messages(needed, ROWS_PER_STEP)) {
           const owed = messages.flatMap(({ position }) => rows.get(position) ?? []);
-          if (messages.length > 0) pace.add(messages, owed);
+          if (messages.length > 0) pace.add(messages.length + owed.length, () => metadata.addMessages(messages, owed));
           copied += messages.length;
           yield;
         }
+      }
+      for (let from = 0; from < progress.length; from += ROWS_PER_STEP) {
+        const steps = progress.slice(from, from + ROWS_PER_STEP);
+        pace.add(steps.length, () => metadata.applyAhead(steps, change));
+        yield;
       }
       pace.finish();
     } finally {
@@ -189,7 +195,7 @@ export class Compactor {
     }
     // The rows say what memory said, progress included: SQLite must not know more than the log does after a power cut.
     if (!(yield* this.#untilSafe(walkedLsn))) return false;
-    metadata.apply(change, progress, end, nextSession());
+    metadata.apply(change, [], end, nextSession());
     archive.endLsn = end;
     this.#hasLeftovers = false;
     if (copied > 0) this.#ranges.push({ firstLsn: first, endLsn: end, rows: copied });
@@ -197,6 +203,8 @@ export class Compactor {
     for (const segment of batch) records += segment.records;
     counters.compactionRemovedRecords += Math.max(0, records - copied);
     yield;
+    if (log.segments.length === batch.length) log.keepPlace();
+    for (const { path } of batch) yield* emptyFile(disk, path);
     counters.compactionReclaimedBytes += log.removeSegments(end);
     yield;
     return true;
@@ -296,10 +304,10 @@ class Pace {
     this.#metadata = metadata;
   }
 
-  add(messages: readonly ArchivedMessage[], owed: readonly OwedRow[]): void {
+  add(rows: number, write: () => void): void {
     if (this.#rows === 0) this.#metadata.begin();
-    this.#rows += messages.length + owed.length;
-    this.#metadata.addMessages(messages, owed);
+    this.#rows += rows;
+    write();
     if (this.#rows >= this.#rowsMax) this.finish();
   }
 
@@ -312,6 +320,20 @@ class Pace {
   abandon(): void {
     if (this.#rows > 0) this.#metadata.rollback();
     this.#rows = 0;
+  }
+}
+
+/** Gives the blocks of a file back piece by piece: removing it at once would keep everybody waiting. */
+function* emptyFile(disk: Disk, path: string): Generator<void> {
+  const file = disk.open(path, "write");
+  try {
+    for (let size = file.size(); size > 0;) {
+      size = Math.max(0, size - PIECE_BYTES);
+      file.truncate(size);
+      yield;
+    }
+  } finally {
+    file.close();
   }
 }
 
@@ -331,6 +353,8 @@ function rangesOf(archived: Float64Array): ArchivedRange[] {
 const BATCH_BYTES = 4_194_304;
 /** Steps that a move waits for a sync before it is given up for now; a step that waits takes a millisecond. */
 const WAITS_MAX = 2_000;
+/** Bytes that a file is cut by in one step. */
+const PIECE_BYTES = 131_072;
 /** Messages copied in one step. */
 const ROWS_PER_STEP = 50;
 /** A stretch is swept when fewer than one of so many of its messages is needed. */

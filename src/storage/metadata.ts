@@ -165,6 +165,19 @@ export class Metadata {
   }
 
   /**
+   * Applies progress ahead of the `apply` that it belongs to, so that this one is short. All of it has to be given in order,
+   * here first and the rest to `apply`; after a crash or a failure in between it is given again.
+   *
+   * @param change The change that `apply` will be given.
+   */
+  applyAhead(progress: readonly ArchivedStep[], change: DurableState): void {
+    const connection = this.#connection;
+    connection.write("apply progress to", () => {
+      for (const step of progress) applyStep(connection, step, change);
+    });
+  }
+
+  /**
    * Brings the state forward to an applied LSN, in one transaction that is safe when it returns, whatever `synchronous`
    * is, and with it everything added before.
    *

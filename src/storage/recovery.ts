@@ -352,10 +352,10 @@ class Recovery {
     this.#accountedLsn = lsn;
   }
 
-  /** A log that was used has at least one segment, but for a crash while the first one after a start is made. */
+  /** A log that was used has at least one segment, or the one that was given up after a failure, where it goes on. */
   #noteEmptyLog(): void {
     const lsn = this.#appliedLsn;
-    if (lsn === FIRST_LSN) return;
+    if (lsn === FIRST_LSN || this.#disk.exists(`${this.#gapPath}${BROKEN}`)) return;
     this.#losses.push({
       firstLsn: lsn,
       endLsn: lsn,

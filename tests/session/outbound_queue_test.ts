@@ -90,7 +90,13 @@ Deno.test("OutboundQueue holds large sizes and positions exactly", () => {
 });
 
 Deno.test("OutboundQueue says what an array says", () => {
-  const push = fc.record({ flags: fc.nat(7), size: fc.nat(100_000), hasOrigin: fc.boolean(), times: fc.nat(12) });
+  const push = fc.record({
+    flags: fc.nat(7),
+    size: fc.nat(100_000),
+    hasOrigin: fc.boolean(),
+    times: fc.nat(12),
+    back: fc.oneof({ weight: 5, arbitrary: fc.constant(0) }, fc.nat(30)),
+  });
   const step = fc.oneof(push, fc.nat(12));
   fc.assert(
     fc.property(fc.array(step, { maxLength: 100 }), (steps) => {
@@ -101,8 +107,10 @@ Deno.test("OutboundQueue says what an array says", () => {
         if (typeof each === "object") {
           for (let count = 0; count < each.times; count++) {
             const origin = each.hasOrigin ? { identifiers: [position], group: null, ordinal: 0 } : null;
-            model.push([++position, each.flags, each.size, origin]);
-            queue.push(position, each.flags, each.size, origin);
+            // Now and then an older message comes late.
+            const pushed = Math.max(1, ++position - each.back);
+            model.push([pushed, each.flags, each.size, origin]);
+            queue.push(pushed, each.flags, each.size, origin);
           }
         } else {
           for (let count = 0; count < each; count++) {
@@ -113,9 +121,11 @@ Deno.test("OutboundQueue says what an array says", () => {
         }
         assert.equal(queue.count, model.length);
         assert.equal(queue.bytes, model.reduce((sum, [, , size]) => sum + size, 0));
-        const visited: Entry[] = [];
-        queue.forEach((...entry) => visited.push(entry));
-        assert.deepEqual(visited, model);
+        for (const [first, end] of [[0, Infinity], [position - 9, position - 2], [position, 0]] as const) {
+          const visited: Entry[] = [];
+          queue.forEachBetween(first, end, (...entry) => visited.push(entry));
+          assert.deepEqual(visited, model.filter(([at]) => at >= first && at < end));
+        }
       }
     }),
   );

@@ -99,18 +99,28 @@ export class SimulatedClient {
     return isBusy;
   }
 
+  /** Time has passed: the Session may have come to its end, and what others do then counts from its end on. */
+  notePassing(): void {
+    if (this.phase !== "on" && !this.session.isUncertain && this.#mayHaveExpired) {
+      this.#with.oracle.mayEnd(this.session);
+    }
+  }
+
+  get #mayHaveExpired(): boolean {
+    return this.#with.machine.nowMs - this.offlineMs > this.traits.expirySeconds * 900;
+  }
+
   // What the scheduler asks for.
 
   connect(
     options: { readonly clean: boolean; readonly will?: { readonly delaySeconds: number; readonly qos: 1 | 2 } },
   ) {
-    const { machine, oracle, trace } = this.#with;
+    const { oracle, trace } = this.#with;
     const { clientId, version, expirySeconds, receiveMaximum } = this.traits;
     const clean = options.clean || !this.isDurable;
     this.lose();
     const { session } = this;
-    const isExpiring = machine.nowMs - this.offlineMs > expirySeconds * 900;
-    if (clean || isExpiring) oracle.mayEnd(session);
+    if (clean || this.#mayHaveExpired) oracle.mayEnd(session);
     if (clean || !session.isDurable) {
       // [MQTT-3.1.2-4] The Session State on this side goes at once.
       oracle.forgets(session);
@@ -347,7 +357,7 @@ export class SimulatedClient {
     const isPresent = packet.sessionPresent === true;
     if (clean) assert(!isPresent, `${clientId} asked for a clean start and got a Session`);
     // While CONNECT waits for its record the old Session may come to its end.
-    const mayHaveExpired = machine.nowMs - this.offlineMs > this.traits.expirySeconds * 900;
+    const mayHaveExpired = this.#mayHaveExpired;
     if (mustBePresent && !mayHaveExpired) assert(isPresent, `${clientId} lost its Session`);
     for (const earlier of this.wills) {
       if (earlier.state !== "ended") continue;
@@ -466,6 +476,9 @@ export class Link implements Transport {
   #isEnded = false;
   #unread: Uint8Array = new Uint8Array(0);
   #isPresenting = false;
+  #isBusy = false;
+  /** Since when the network has had a write under way without a pause. */
+  #busySinceMs = 0;
   #writing: { readonly storage: Uint8Array; readonly packets: readonly Received[] } | undefined = undefined;
 
   constructor(client: SimulatedClient, surroundings: ClientSurroundings, version: 4 | 5) {
@@ -478,7 +491,14 @@ export class Link implements Transport {
     this.connection = new Connection(surroundings.machine.process.core, this, peer, settings);
   }
 
+  /** How long the present write may have waited for the network at most. */
+  get delayMs(): number {
+    return this.#with.machine.nowMs - this.#busySinceMs;
+  }
+
   write(storage: Uint8Array, length: number): void {
+    if (!this.#isBusy) this.#busySinceMs = this.#with.machine.nowMs;
+    this.#isBusy = true;
     const packets = this.#with.machine.isDead ? [] : this.#reader.read(storage.slice(0, length));
     this.#writing = { storage, packets };
     if (this.isDeaf || this.isGone) return;
@@ -519,6 +539,7 @@ export class Link implements Transport {
       }
       this.connection.wrote(this.connection.writingBytes);
       this.connection.written(write.storage);
+      this.#isBusy = this.#writing !== undefined;
       return true;
     }
     if (!this.#isEnded || this.isStalled) return false;

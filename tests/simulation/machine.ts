@@ -73,6 +73,8 @@ export class Machine {
   fatal: StorageFailed | undefined;
   /** A write or sync failed, and what was not safe then is not safe yet. */
   isPoisoned = false;
+  /** A sync is to fail, which the device knows before anybody hears of it. */
+  isSyncDoomed = false;
   /** The process died while it could not write, with packets on their way that speak of what is not written. */
   wasFailing = false;
   /** The last turn ended without everything being written. */
@@ -109,6 +111,7 @@ export class Machine {
     this.isDead = false;
     this.fatal = undefined;
     this.isPoisoned = false;
+    this.isSyncDoomed = false;
     this.#turns = [];
     this.#timers = [];
     this.#pass = undefined;
@@ -138,7 +141,10 @@ export class Machine {
           slowSync: () => {},
           outOfSpace: () => {},
           recovered: () => this.isPoisoned = false,
-          poisoned: () => this.isPoisoned = true,
+          poisoned: ({ operation }) => {
+            this.isPoisoned = true;
+            if (operation.startsWith("sync")) this.isSyncDoomed = false;
+          },
           fatal: (cause) => this.fatal = cause,
         },
       });
@@ -187,7 +193,7 @@ export class Machine {
    */
   die(asked: CrashKind): void {
     if (this.isDead) return;
-    const kind = this.isPoisoned || this.fatal !== undefined ? "power" : asked;
+    const kind = this.isPoisoned || this.isSyncDoomed || this.fatal !== undefined ? "power" : asked;
     this.isDead = true;
     this.wasFailing ||= this.#isBehind || (this.process?.opened.group.isFailing ?? false);
     this.#isBehind = false;

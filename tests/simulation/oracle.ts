@@ -102,6 +102,8 @@ export class Oracle {
   readonly groupOwed = new Map<string, Publication>();
   /** Handed to applications by members of the group, all together. */
   readonly groupReceipts = new Map<string, Receipt>();
+  /** Moment at which a member of the group went last, and with it what it was sent at QoS 2. */
+  #memberLeftAt = -1;
   /** Payloads that a member without a durable Session has seen. */
   readonly groupLoose = new Set<string>();
 
@@ -115,9 +117,9 @@ export class Oracle {
     publication.isAcknowledged = true;
     for (const session of this.sessions) {
       if (this.#isOwed(session, publication, false)) session.owed.set(publication.payload, publication);
-      if (!this.groupReceipts.has(publication.payload) && this.#isOwed(session, publication, true)) {
-        this.groupOwed.set(publication.payload, publication);
-      }
+      if (this.groupReceipts.has(publication.payload)) continue;
+      if (publication.qos === 2 && publication.sentAt <= this.#memberLeftAt) continue;
+      if (this.#isOwed(session, publication, true)) this.groupOwed.set(publication.payload, publication);
     }
   }
 
@@ -150,6 +152,7 @@ export class Oracle {
   memberLeaves(session: SessionModel): void {
     const isMember = ({ filter }: SubscriptionModel) => isShared(filter);
     if (!session.asked.some(isMember)) return;
+    this.#memberLeftAt = this.moment;
     const others = [...this.sessions].filter((other) =>
       other !== session && other.isDurable && !other.isUncertain &&
       [...other.subscriptions.values()].some((each) => isMember(each) && each.acknowledgedAt !== undefined)

@@ -235,6 +235,10 @@ class Simulation {
     Object.assign(this.#policy, pickPolicy(this.#random));
     this.#promised = weakerOf(this.#promised, promiseOf(this.#policy));
     this.#noteNoSync();
+    if (this.#isNeverSynced) {
+      this.#machine.disk.heal();
+      this.#machine.isSyncDoomed = false;
+    }
     this.#line(`policy ${JSON.stringify(this.#policy)}`);
     this.#machine.process.opened.group.policyChanged();
   }
@@ -246,8 +250,7 @@ class Simulation {
     if (this.#isNeverSynced) return;
     if (random.oneIn(3)) {
       this.#line("a sync will fail");
-      // From the moment it does, which is before anybody hears of it.
-      this.#machine.isPoisoned = true;
+      this.#machine.isSyncDoomed = true;
       disk.fail(random.pick(["sync", "sync", "syncDirectory"]), 1 + random.below(3), "io");
     } else if (random.oneIn(2)) {
       this.#line("a write will fail");
@@ -268,7 +271,11 @@ class Simulation {
     const machine = this.#machine;
     this.#line(`${ms} ms pass`);
     const endMs = machine.nowMs + ms;
-    while (!machine.isDead && machine.tick(endMs)) await this.#settle();
+    for (let isOver = false; !isOver && !machine.isDead;) {
+      isOver = !machine.tick(endMs);
+      for (const client of this.#clients) client.notePassing();
+      if (!isOver) await this.#settle();
+    }
   }
 
   /** Ends turns and lets the network take bytes until nothing is left to do now. */

@@ -137,7 +137,7 @@ storeTest("without space for a header everything that was moved goes nevertheles
   rig.log.endSegment();
   rig.disk.capacityBytes = rig.disk.usedBytes();
   rig.pass();
-  assert.equal(rig.log.segments.length, 0);
+  assert.equal(rig.blockBytes, 0);
   broker.checkReads();
   broker.publish([session]);
   await broker.settle();

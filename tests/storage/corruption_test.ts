@@ -251,6 +251,15 @@ Deno.test("a log that was used and has no segment is reported", () => {
   assert.equal(report.losses.length, 1);
 });
 
+Deno.test("a log that was used and whose only segment was given up is not reported", () => {
+  const disk = new FaultyDisk();
+  disk.makeDirectory(WAL);
+  disk.put(`${WAL}/${segmentName(4096)}.broken`, encodeSegmentHeader(4096, CREATED_MS));
+  const { report, endLsn } = recover(disk, WAL, loadedMetadata({ appliedLsn: 4096 }), REFUSE);
+  assert.equal(endLsn, 4096);
+  assert.deepEqual(report.losses, []);
+});
+
 Deno.test("swapped segments are lost, and kept aside", () => {
   for (const [a, b] of [[0, 1], [0, 2], [1, 2]] as const) {
     const disk = makeDisk();
