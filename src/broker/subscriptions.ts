@@ -22,7 +22,7 @@ import { ReasonCode } from "../protocol/reason_codes.ts";
 import { type DeliveryOrigin, identifiersOf } from "../session/delivery_origin.ts";
 import type { Session } from "../session/session.ts";
 import type { SessionContext } from "../session/session_context.ts";
-import type { Position, StoredSubscription } from "../storage/message_store.ts";
+import { type Position, type Route, STORE_FULL, type StoredSubscription } from "../storage/message_store.ts";
 import type { SubscriptionTrie } from "../topics/subscription_trie.ts";
 import type { Subscription } from "../topics/subscription.ts";
 import {
@@ -94,7 +94,7 @@ export class Subscriptions {
       this.#send(session, encodeSuback(session.version, packet.packetId, codes));
       // SUBACK may have been too large for the client, which ended the connection.
       if (session.sink === null) return;
-      for (const subscription of wantRetained.values()) this.#sendRetained(session, subscription, nowMs);
+      if (wantRetained.size > 0) this.#sendAllRetained(session, wantRetained.values(), nowMs);
       if (hasJoinedGroup) this.#shared.memberOnline(session, nowMs);
     });
   }
@@ -203,25 +203,30 @@ export class Subscriptions {
     });
   }
 
-  #sendRetained(session: Session, subscription: Subscription<Session>, nowMs: number): void {
-    const identifier = subscription.subscriptionIdentifier;
-    const identifiers = identifier === 0 ? NO_IDENTIFIERS : [identifier];
-    const origin = identifier === 0 ? null : { identifiers, group: null, ordinal: 0 };
-    this.#retained.match(subscription.filter, nowMs, (message, position) => {
-      this.#sendOneRetained(session, subscription.qos, message, position, origin, nowMs);
-    });
+  #sendAllRetained(session: Session, subscriptions: Iterable<Subscription<Session>>, nowMs: number): void {
+    const owed = new Set<Position>();
+    if (session.isRecorded) session.walkOwed(0, Infinity, ({ position }) => owed.add(position));
+    for (const subscription of subscriptions) {
+      const identifier = subscription.subscriptionIdentifier;
+      const identifiers = identifier === 0 ? NO_IDENTIFIERS : [identifier];
+      const origin = identifier === 0 ? null : { identifiers, group: null, ordinal: 0 };
+      this.#retained.match(subscription.filter, nowMs, (message, position) => {
+        this.#sendOneRetained(session, subscription.qos, message, position, origin, owed, nowMs);
+      });
+    }
   }
 
   #sendOneRetained(
     session: Session,
     granted: QoS,
     message: Message,
-    position: Position,
+    retained: Position,
     origin: DeliveryOrigin | null,
+    owed: Set<Position>,
     nowMs: number,
   ): void {
     const { store, counters, encoder } = this.#context;
-    if (session.isQueueFullFor(store.sizeOf(position))) {
+    if (session.isQueueFullFor(store.sizeOf(retained))) {
       // Whatever the policy: a Retained Message can be asked for again, what waits cannot.
       counters.messagesDropped.queue_full_newest++;
       return;
@@ -229,20 +234,32 @@ export class Subscriptions {
     const qos = Math.min(message.qos, granted) as QoS;
     encoder.begin(message, nowMs, 1);
     if (qos === 0 && session.canSendNow) return session.deliverOnce(message, true, identifiersOf(origin));
+    const copy = session.isRecorded && owed.has(retained) ? this.#copy(message) : STORE_FULL;
+    const position = copy === STORE_FULL ? retained : copy;
     if (session.isRecorded) {
-      const { recordNumber } = session;
+      owed.add(position);
+      const flags = qos | RETAIN_FLAG;
       const identifiers = identifiersOf(origin);
-      store.appendSessionChange({
-        kind: "owe",
-        session: recordNumber,
-        position,
-        flags: qos | RETAIN_FLAG,
-        identifiers,
-      });
+      store.appendSessionChange({ kind: "owe", session: session.recordNumber, position, flags, identifiers });
     }
     if (qos > 0) session.deliverStored(message, position, qos, true, origin);
     // Unlike a live message, a retained one would not come again: it waits for room.
     else session.enqueue(position, RETAIN_FLAG, origin);
+    if (copy !== STORE_FULL) store.release(copy);
+  }
+
+  /**
+   * Stores a Retained Message once more, for a recorded Session that is owed it already: the store knows what is owed by
+   * its position, and could not tell the two deliveries apart after a crash. As it is not to be retained anew, a route
+   * that leads to nobody keeps it in the log.
+   */
+  #copy(message: Message): Position {
+    const { store } = this.#context;
+    const route = store.appendRoute(NOBODY);
+    message.retain = false;
+    const position = store.append(message, 0, 0, route);
+    message.retain = true;
+    return position;
   }
 
   #send(session: Session, packet: Uint8Array): void {
@@ -264,5 +281,6 @@ function splitFilter(fullFilter: string): { readonly group: string; readonly fil
 
 /** Filters of one SUBSCRIBE that are granted; the rest of the packet is told 0x97 and may be sent again. */
 const FILTERS_PER_PACKET_MAX = 16_384;
+const NOBODY: Route = { receivers: [], groups: [] };
 /** RETAIN in the flags of a queue entry. */
 const RETAIN_FLAG = 4;

@@ -260,8 +260,10 @@ export class QueueReplay {
 
   #owe(route: ReplayedRoute, position: Position, size: number, messageFlags: number, publisher: number): void {
     const qos = messageFlags & 3;
-    if (qos === 0) return;
     const { receivers, groups } = route;
+    // A copy of a Retained Message, which an `owe` is to follow.
+    if (receivers.length + groups.length === 0) this.#sizes.add(position, size);
+    if (qos === 0) return;
     for (let i = 0; i < receivers.length; i++) {
       const receiver = receivers[i]!;
       const { session } = receiver;

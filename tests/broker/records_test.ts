@@ -164,6 +164,29 @@ Deno.test(
 );
 
 Deno.test(
+  "a Retained Message that a recorded Session is owed already is stored once more, to tell the two deliveries apart",
+  scenario({}, (world) => {
+    world.client("passing").publish("t", "x", { qos: 1, messageId: 1, retain: true });
+    world.settle();
+    const client = subscribed(world.durable("c"), "u", 1);
+    client.subscribe(2, "t", 1);
+    client.subscribe(3, "t", 1);
+    const retained = ["suback #2 1", "publish t 'x' q1 #1 retain", "suback #3 1", "publish t 'x' q1 #2 retain"];
+    assert.deepEqual(client.heard(), retained);
+    assert.equal(new Set(world.store.survivor("committed").linesOf("owe")).size, 2);
+    client.lose();
+    world.settle();
+    world.restart("written");
+    assert.equal(world.core.sessions.sessions.get("c")?.inflightCount, 2);
+    assert.equal(world.counters.retainedMessages, 1);
+    assert.deepEqual(
+      world.durable("c").heard(),
+      ["publish t 'x' q1 #1 retain dup", "publish t 'x' q1 #2 retain dup"],
+    );
+  }),
+);
+
+Deno.test(
   "a Will Message that may not be published any more when its time comes is over in the store as well",
   scenario({}, (world) => {
     const properties = { willDelayInterval: 10 };

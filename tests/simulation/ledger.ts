@@ -59,6 +59,11 @@ export class Ledger {
     if (position >= VOLATILE_FROM) this.#volatile.add(payload);
   }
 
+  /** The broker stored a Retained Message once more, for one Session: nothing was published. */
+  noteStoredAgain(position: Position, payload: string): void {
+    this.#payloads.set(position, payload);
+  }
+
   /** True for a message of which a copy was not logged, as nobody needed it to be. */
   isVolatile(payload: string): boolean {
     return this.#volatile.has(payload);
@@ -121,6 +126,8 @@ type Store = MessageStore["Service"];
 export class NotedStore {
   readonly #store: Store;
   readonly #ledger: Ledger;
+  /** Position of the last route that leads to nobody. */
+  #toNobody = 0;
 
   constructor(store: Store, ledger: Ledger) {
     this.#store = store;
@@ -164,7 +171,10 @@ export class NotedStore {
   }
 
   append(message: Message, publisher: number, packetId: number, route: Position): Position {
-    return this.#noteAppend(message, this.#store.append(message, publisher, packetId, route));
+    const position = this.#store.append(message, publisher, packetId, route);
+    if (route === 0 || route !== this.#toNobody) return this.#noteAppend(message, position);
+    this.#ledger.noteStoredAgain(position, payloadOf(message));
+    return position;
   }
 
   appendVolatile(message: Message): Position {
@@ -172,7 +182,7 @@ export class NotedStore {
   }
 
   #noteAppend(message: Message, position: Position): Position {
-    const payload = DECODER.decode(message.payloadBytes.subarray(message.payloadStart, message.payloadEnd));
+    const payload = payloadOf(message);
     if (position === STORE_FULL) this.#ledger.refused.add(payload);
     else {
       this.#ledger.noteMessage(position, payload);
@@ -181,7 +191,9 @@ export class NotedStore {
   }
 
   appendRoute(route: Route): Position {
-    return this.#store.appendRoute(route);
+    const position = this.#store.appendRoute(route);
+    if (route.receivers.length + route.groups.length === 0) this.#toNobody = position;
+    return position;
   }
 
   appendProgress(kind: number, session: number, position: Position, packetId: number, group: number): void {
@@ -229,6 +241,10 @@ export class NotedStore {
   release(position: Position): void {
     this.#store.release(position);
   }
+}
+
+function payloadOf({ payloadBytes, payloadStart, payloadEnd }: Message): string {
+  return DECODER.decode(payloadBytes.subarray(payloadStart, payloadEnd));
 }
 
 /** Shows that this is a message store. */

@@ -73,8 +73,8 @@ export class Machine {
   fatal: StorageFailed | undefined;
   /** A write or sync failed, and what was not safe then is not safe yet. */
   isPoisoned = false;
-  /** A sync is to fail, which the device knows before anybody hears of it. */
-  isSyncDoomed = false;
+  /** Syncs that are to fail, which the device knows before anybody hears of it. */
+  doomedSyncs = 0;
   /** The process died while it could not write, with packets on their way that speak of what is not written. */
   wasFailing = false;
   /** The last turn ended without everything being written. */
@@ -111,7 +111,7 @@ export class Machine {
     this.isDead = false;
     this.fatal = undefined;
     this.isPoisoned = false;
-    this.isSyncDoomed = false;
+    this.doomedSyncs = 0;
     this.#turns = [];
     this.#timers = [];
     this.#pass = undefined;
@@ -143,7 +143,7 @@ export class Machine {
           recovered: () => this.isPoisoned = false,
           poisoned: ({ operation }) => {
             this.isPoisoned = true;
-            if (operation.startsWith("sync")) this.isSyncDoomed = false;
+            if (operation.startsWith("sync") && this.doomedSyncs > 0) this.doomedSyncs--;
           },
           fatal: (cause) => this.fatal = cause,
         },
@@ -193,7 +193,7 @@ export class Machine {
    */
   die(asked: CrashKind): void {
     if (this.isDead) return;
-    const kind = this.isPoisoned || this.isSyncDoomed || this.fatal !== undefined ? "power" : asked;
+    const kind = this.isPoisoned || this.doomedSyncs > 0 || this.fatal !== undefined ? "power" : asked;
     this.isDead = true;
     this.wasFailing ||= this.#isBehind || (this.process?.opened.group.isFailing ?? false);
     this.#isBehind = false;

@@ -237,7 +237,7 @@ class Simulation {
     this.#noteNoSync();
     if (this.#isNeverSynced) {
       this.#machine.disk.heal();
-      this.#machine.isSyncDoomed = false;
+      this.#machine.doomedSyncs = 0;
     }
     this.#line(`policy ${JSON.stringify(this.#policy)}`);
     this.#machine.process.opened.group.policyChanged();
@@ -250,7 +250,7 @@ class Simulation {
     if (this.#isNeverSynced) return;
     if (random.oneIn(3)) {
       this.#line("a sync will fail");
-      this.#machine.isSyncDoomed = true;
+      this.#machine.doomedSyncs++;
       disk.fail(random.pick(["sync", "sync", "syncDirectory"]), 1 + random.below(3), "io");
     } else if (random.oneIn(2)) {
       this.#line("a write will fail");
