@@ -140,8 +140,10 @@ export class Subscriptions {
     const filter = splitFilter(request.filter).filter;
     if (!limits.isWildcardAvailable && hasWildcard(filter)) return ReasonCode.WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED;
     if (!this.#authorizer.maySubscribe(session, filter)) return ReasonCode.NOT_AUTHORIZED;
-    const hasRoom = this.#trie.hasRoomFor(filter) && !(session.isRecorded && this.#context.store.isFull);
-    return hasRoom ? undefined : ReasonCode.QUOTA_EXCEEDED;
+    if (!this.#trie.hasRoomFor(filter)) return ReasonCode.QUOTA_EXCEEDED;
+    // One that is known already may be asked for again: clients do that before they take what waits for them.
+    const isNewPromise = session.isRecorded && !session.subscriptions.has(request.filter);
+    return isNewPromise && this.#context.store.isFull ? ReasonCode.QUOTA_EXCEEDED : undefined;
   }
 
   #record(session: Session, filter: string, subscription: Subscription<Session>): Position {

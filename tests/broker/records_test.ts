@@ -254,6 +254,7 @@ Deno.test(
       "suback #2 0x97,0x8f",
     ]);
     assert.deepEqual(v3.subscribe(1, "t", 1).heard(), ["suback #1 0x80"]);
+    assert.deepEqual(client.subscribe(4, "t", 2).heard(), ["suback #4 2"], "known already");
     client.pubrec(1).unsubscribe(3, "t");
     assert.deepEqual(client.heard(), ["pubrel #1", "unsuback #3 0"]);
     client.pubcomp(1).disconnect(0, 0);

@@ -359,7 +359,8 @@ function extentOf(disk: FaultyDisk, appliedLsn: number): LogExtent {
   blocks.sort((a, b) => a.lsn - b.lsn);
   let endLsn = appliedLsn;
   for (const block of blocks) if (block.lsn <= endLsn) endLsn = Math.max(endLsn, block.endLsn);
-  return { endLsn, blocks };
+  // After a failure some stand in two segments.
+  return { endLsn, blocks: blocks.filter(({ lsn }, index) => lsn !== blocks[index - 1]?.lsn) };
 }
 
 /** Without the index in shared memory, which SQLite makes anew. */
