@@ -7,6 +7,7 @@ import { Message } from "../protocol/message.ts";
 import type { Disk } from "./disk.ts";
 import { applyChange, type DurableState, sessionOf } from "./durable_state.ts";
 import { LogBuffer } from "./log_buffer.ts";
+import type { StoredSubscription } from "./message_store.ts";
 import type { ArchivedMessage, ArchivedStep } from "./metadata.ts";
 import {
   ProgressRecord,
@@ -83,7 +84,8 @@ export class CompactionScan {
           made.read(buffer, start);
           if (made.position < archiveEndLsn) {
             const { kind, session, position, packetId, group } = made;
-            progress.push({ kind, session, position, packetId, group });
+            const shared = group === 0 ? undefined : sharedOf(change, session);
+            progress.push({ kind, session, position, packetId, group, ...(shared === undefined ? {} : { shared }) });
           }
           break;
         case RecordType.RELEASE: {
@@ -147,6 +149,15 @@ export class CompactionScan {
   #lsn(start: number): number {
     return this.segment.firstLsn + start - SEGMENT_HEADER_BYTES;
   }
+}
+
+/** Shared Subscriptions of a Session as far as the records so far have made or changed them. */
+function sharedOf(change: DurableState, session: number): ReadonlyMap<string, StoredSubscription> | undefined {
+  let shared: Map<string, StoredSubscription> | undefined;
+  for (const [filter, subscription] of change.sessions.get(session)?.subscriptions ?? []) {
+    if (subscription !== null && filter.startsWith("$share/")) (shared ??= new Map()).set(filter, subscription);
+  }
+  return shared;
 }
 
 function topicOf(message: Message): string {

@@ -186,7 +186,7 @@ export class Compactor {
       }
       for (let from = 0; from < progress.length; from += ROWS_PER_STEP) {
         const steps = progress.slice(from, from + ROWS_PER_STEP);
-        pace.add(steps.length, () => metadata.applyAhead(steps, change));
+        pace.add(steps.length, () => metadata.applyAhead(steps));
         yield;
       }
       pace.finish();

@@ -14,7 +14,7 @@
  */
 import type { QoS } from "../protocol/packets.ts";
 import type { DurableState, GroupBacklogEntry, OwedMessage } from "./durable_state.ts";
-import type { Position } from "./message_store.ts";
+import type { Position, StoredSubscription } from "./message_store.ts";
 import { Connection } from "./metadata_connection.ts";
 import { applyState, applyStep, dropLonelyBacklog, type OweChange } from "./metadata_changes.ts";
 import { loadMessages, loadOwed, loadState } from "./metadata_loading.ts";
@@ -48,6 +48,8 @@ export interface ArchivedProgress {
   readonly position: Position;
   readonly packetId: number;
   readonly group: number;
+  /** SENT to a group: Shared Subscriptions of the Session that were made or changed in this stretch of the log before. */
+  readonly shared?: ReadonlyMap<string, StoredSubscription>;
 }
 
 /** Something in the log that concerns one message that has left it. */
@@ -167,13 +169,11 @@ export class Metadata {
   /**
    * Applies progress ahead of the `apply` that it belongs to, so that this one is short. All of it has to be given in order,
    * here first and the rest to `apply`; after a crash or a failure in between it is given again.
-   *
-   * @param change The change that `apply` will be given.
    */
-  applyAhead(progress: readonly ArchivedStep[], change: DurableState): void {
+  applyAhead(progress: readonly ArchivedStep[]): void {
     const connection = this.#connection;
     connection.write("apply progress to", () => {
-      for (const step of progress) applyStep(connection, step, change);
+      for (const step of progress) applyStep(connection, step);
     });
   }
 
@@ -190,7 +190,7 @@ export class Metadata {
     connection.writeSynced("apply changes to", () => {
       // Progress first: there is none of a Session after its end, but a message it leaves to its group may be sent to
       // it before, and to another member after its end.
-      for (const step of progress) applyStep(connection, step, change);
+      for (const step of progress) applyStep(connection, step);
       applyState(connection, change);
       dropLonelyBacklog(connection, change);
       connection.statement(SET_PROGRESS).run(appliedLsn, nextSession);

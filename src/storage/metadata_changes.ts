@@ -18,12 +18,10 @@ export type OweChange = Extract<SessionChange, { readonly kind: "owe" }>;
 
 /**
  * Applies one PROGRESS record or `owe` change. Nothing changes when the message is not here, or not owed any more.
- *
- * @param change The changes of state that are applied next.
  */
-export function applyStep(connection: Connection, step: ArchivedStep, change: DurableState): void {
+export function applyStep(connection: Connection, step: ArchivedStep): void {
   if (step.kind !== "owe") {
-    applyProgress(connection, step as ArchivedProgress, change);
+    applyProgress(connection, step as ArchivedProgress);
     return;
   }
   const { session, position, flags, identifiers } = step as OweChange;
@@ -35,7 +33,7 @@ export function applyStep(connection: Connection, step: ArchivedStep, change: Du
  * A Session may have been owed a message twice, with the other delivery gone or not moved here: the Packet Identifier
  * says which of the two a record is about.
  */
-function applyProgress(connection: Connection, progress: ArchivedProgress, change: DurableState): void {
+function applyProgress(connection: Connection, progress: ArchivedProgress): void {
   const { kind, session, position, packetId, group } = progress;
   if (group === 0) {
     switch (kind) {
@@ -56,7 +54,7 @@ function applyProgress(connection: Connection, progress: ArchivedProgress, chang
   }
   switch (kind) {
     case ProgressKind.SENT: {
-      if (session !== 0) grant(connection, progress, change);
+      if (session !== 0) grant(connection, progress);
       // A Packet Identifier of a Session that is not recorded means nothing to the next one.
       const known = session === 0 ? 0 : packetId;
       connection.statement(`UPDATE owed SET session = ?, packet_id = ? WHERE ${TO_GROUP}`)
@@ -73,10 +71,10 @@ function applyProgress(connection: Connection, progress: ArchivedProgress, chang
 }
 
 /** A member of a group that takes a message over gets it as its own subscription says. */
-function grant(connection: Connection, { session, position, group }: ArchivedProgress, change: DurableState): void {
+function grant(connection: Connection, { session, position, group, shared }: ArchivedProgress): void {
   const held = connection.statement(HOLDER).row(position, group);
   if (held === undefined || held[0] === session) return;
-  const subscription = subscriptionTo(connection, session, `$share/${held[1]}/${held[2]}`, change);
+  const subscription = subscriptionTo(connection, session, `$share/${held[1]}/${held[2]}`, shared);
   if (subscription === undefined) return;
   const [options, identifier] = subscription;
   const published = connection.statement("SELECT flags FROM messages WHERE position = ?").row(position)?.[0];
@@ -88,15 +86,15 @@ function grant(connection: Connection, { session, position, group }: ArchivedPro
     .run(qos | retain, identifiers, position, group);
 }
 
-/** Subscription Options and Subscription Identifier of a Session's subscription, as it is or was in this stretch. */
+/** Subscription Options and Subscription Identifier of a Session's subscription, which this stretch may have changed. */
 function subscriptionTo(
   connection: Connection,
   session: number,
   filter: string,
-  change: DurableState,
+  changed: ArchivedProgress["shared"],
 ): readonly [options: number, identifier: number] | undefined {
-  const changed = change.sessions.get(session)?.subscriptions.get(filter);
-  if (changed) return [optionsOf(changed), changed.subscriptionIdentifier];
+  const subscription = changed?.get(filter);
+  if (subscription !== undefined) return [optionsOf(subscription), subscription.subscriptionIdentifier];
   return connection.statement(SUBSCRIPTION).row(session, filter) as unknown as readonly [number, number] | undefined;
 }
 

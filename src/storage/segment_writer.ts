@@ -77,10 +77,12 @@ export class SegmentWriter {
     if (this.#file !== undefined) return this.#segments.at(-1)!;
     const disk = this.#disk;
     const path = `${this.#directory}/${segmentName(firstLsn)}`;
-    // Left by a creation that failed half way; it never had a block that counts.
-    if (disk.exists(path)) disk.remove(path);
-    const file = disk.open(path, "create");
+    // Left by a creation that failed half way, or to keep the place; it never had a block that counts. Written over, not
+    // removed first: a crash in between would leave a log without any segment.
+    const isLeft = disk.exists(path);
+    const file = disk.open(path, isLeft ? "write" : "create");
     try {
+      if (isLeft) file.truncate(0);
       file.write(encodeSegmentHeader(firstLsn, nowMs, flags), 0, SEGMENT_HEADER_BYTES, 0);
     } catch (cause) {
       file.close();
@@ -100,6 +102,8 @@ export class SegmentWriter {
       isContinuation: flags !== 0,
       hasState: false,
     };
+    // One that was ended with nothing in it had the same file, which must not be removed in its name.
+    if (this.#segments.at(-1)?.firstLsn === firstLsn) this.#segments.pop();
     this.#segments.push(segment);
     return segment;
   }

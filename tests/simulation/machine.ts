@@ -51,7 +51,7 @@ export interface Process {
 export interface Start {
   /** Everything below is there, and from here on something is missing. */
   readonly endLsn: number;
-  /** Something is missing in the middle of the log, or all of it where it begins. */
+  /** Something is missing in the middle of the log. */
   readonly hasLosses: boolean;
 }
 
@@ -155,11 +155,13 @@ export class Machine {
     await opened.makeSafe();
     opened.store.record = record;
     const { losses } = opened.report;
-    const endLsn = losses.reduce((least, { firstLsn }) => Math.min(least, firstLsn), opened.log.endLsn);
+    // The one loss of nothing: a crash may find the moment at which one segment is gone and the next not begun.
+    const missing = losses.filter(({ reason }) => reason !== NO_SEGMENT);
+    const endLsn = missing.reduce((least, { firstLsn }) => Math.min(least, firstLsn), opened.log.endLsn);
     this.ledger.forgetFrom(endLsn);
     const store = new NotedStore(asStore(opened.store), this.ledger);
     this.process = { core: this.#core(asMessageStore(store), counters), opened, metadata, counters };
-    return { endLsn, hasLosses: losses.length > 0 };
+    return { endLsn, hasLosses: missing.length > 0 };
   }
 
   #core(store: ReturnType<typeof asMessageStore>, counters: Counters): BrokerCore {
@@ -385,6 +387,7 @@ export const RECORD_OFFSET = BLOCK_HEADER_BYTES;
 const NOTHING_SURVIVES: Chance = { below: () => 0 };
 const WAL = "/data/wal";
 const SYNCED = "-synced";
+const NO_SEGMENT = "the log was in use and has no segment";
 const START_MS = 1_700_000_000_000;
 const TICK_MS = 100;
 const PROMISE_HOPS = 48;

@@ -436,6 +436,7 @@ class Simulation {
     if ((change.kind === "open" || change.kind === "end") && mayLose) {
       this.#oracle.mayEnd(session);
       session.subscriptions.clear();
+      session.lastNumbers.clear();
       client.mayBeEarlier();
     }
   }

@@ -366,14 +366,15 @@ test("gives a shared message as the subscription of the member that takes it say
     [...positions.map((position) => row(3, position)), row(0, 600)],
   );
   const change = emptyState();
-  of(change, 5).set(filter, subscription({ filter, qos: 2, subscriptionIdentifier: 8 }));
+  of(change, 5).set(filter, subscription({ filter, qos: 1 }));
+  const shared = new Map([[filter, subscription({ filter, qos: 2, subscriptionIdentifier: 8 })]]);
   of(change, 6).set(filter, null);
   metadata.apply(
     change,
     [
       progress("SENT", 4, 100, 11, 1),
-      // Subscribed again in the same stretch.
-      progress("SENT", 5, 200, 12, 1),
+      // Subscribed again in the same stretch, and once more after it was sent the message.
+      { ...progress("SENT", 5, 200, 12, 1), shared },
       // Unsubscribed in the same stretch, after it was sent the message.
       progress("SENT", 6, 300, 13, 1),
       // The one that had it.

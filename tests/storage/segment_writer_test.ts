@@ -152,3 +152,17 @@ Deno.test("SegmentWriter syncs after all what it ended without a sync, once, but
   assert.equal(disk.count("sync"), 3);
   assert.equal(watch.openCount, 0);
 });
+
+Deno.test("SegmentWriter: a segment that was ended empty gives its place to the next, which is not removed for it", () => {
+  const { disk, writer, write } = newWriter();
+  writer.open(FIRST_LSN, 1_000, SegmentFlag.NONE);
+  writer.end();
+  write(80);
+  writer.end();
+  assert.equal(writer.segments.length, 1);
+  assert.equal(writer.segments[0]!.endLsn, FIRST_LSN + 80);
+  write(8);
+  writer.removeOldest();
+  assert.deepEqual(disk.list(WAL), [segmentName(FIRST_LSN + 80)]);
+  writer.close();
+});
