@@ -394,6 +394,31 @@ storeTest("a continuation that has to stay keeps the segment before it", { ...SE
   broker.checkReads();
 });
 
+storeTest("SQLite is told nothing that is not safe in the log yet", {
+  ...SEGMENT,
+  compaction: { maxWalBytes: 0 },
+}, async (rig) => {
+  const broker = new ModelBroker(rig);
+  const session = broker.open();
+  await fillSegments(rig, broker, 2, [session]);
+  const { appliedLsn } = rig.metadata.load();
+  rig.disk.holdSyncs();
+  // Known to the walk, and written, but not synced.
+  broker.send(session);
+  broker.commit();
+  rig.pass();
+  assert.equal(rig.metadata.load().appliedLsn, appliedLsn);
+  broker.checkReads();
+  rig.disk.releaseSyncs();
+  await rig.advance();
+  rig.pass();
+  assert(rig.metadata.load().appliedLsn > appliedLsn);
+  broker.checkReads();
+  const found = await rig.crash("power");
+  broker.check(found, Infinity);
+  found.abandon();
+});
+
 for (const method of ["begin", "addMessages", "commit", "apply"] as const) {
   // Small segments are applied together.
   for (const n of method === "apply" ? [1] : [1, 2, 3]) {
