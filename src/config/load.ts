@@ -2,15 +2,16 @@
  * From flags, environment, file and defaults to one frozen configuration, or to every problem at once.
  *
  * Precedence per key: flag > environment > file > default. A value that is overridden is still checked: a wrong line
- * in a file does not hide behind a flag. Where each value came from is kept for `config show --origin`.
+ * in a file does not hide behind a flag. Where each value came from is kept for `config show --origin`. When every value
+ * is good by itself, it is asked whether they fit each other (`consistency.ts`).
  */
 
 import * as Effect from "effect/Effect";
-import * as Result from "effect/Result";
-import * as Schema from "effect/Schema";
+import { problemsOf } from "./consistency.ts";
+import { decodeDefault, decodeSetting, type Origin } from "./decode.ts";
 import { ConfigInvalid } from "./errors.ts";
-import { quote, readFileSource, type Setting, type SourceReading } from "./file_source.ts";
-import type { IndexedOption, OptionIndex, Section, ValuesOf } from "./option.ts";
+import { quote, readFileSource, readTextSetting, type Setting, type SourceReading } from "./file_source.ts";
+import type { OptionIndex, Section, ValuesOf } from "./option.ts";
 import { type Config, OPTIONS, type SCHEMA } from "./schema.ts";
 import { describeFileFailure } from "./system_failure.ts";
 
@@ -24,16 +25,6 @@ export interface Sources {
   readonly readEnv: () => Readonly<Record<string, string | undefined>>;
   /** Text by flag name without dashes. Names are trusted: the command line knows the flags of the schema. */
   readonly flags: ReadonlyMap<string, string>;
-}
-
-/** Where the value of one option came from. */
-export interface Origin {
-  readonly option: IndexedOption;
-  readonly value: unknown;
-  /** Canonical text of the value in force. */
-  readonly text: string;
-  /** `default`, `file:line`, `env NAME` or `flag --name`. */
-  readonly place: string;
 }
 
 /** A configuration and its history. `C` is the type of the configuration. */
@@ -63,10 +54,16 @@ export type LoadedConfig = Loaded<Config>;
  * ```
  */
 export function load(sources: Sources): Effect.Effect<LoadedConfig, ConfigInvalid> {
-  return loadWith<typeof SCHEMA>(OPTIONS, sources);
+  return Effect.flatMap(loadWith<typeof SCHEMA>(OPTIONS, sources), (loaded) => {
+    const problems = problemsOf(loaded.config);
+    return problems.length > 0 ? Effect.fail(new ConfigInvalid({ problems })) : Effect.succeed(loaded);
+  });
 }
 
-/** {@link load} for any schema: `S` is the schema the index was built from. */
+/**
+ * Every value by itself, for any schema: `S` is the schema the index was built from. Whether the values fit each other is
+ * the business of {@link load}.
+ */
 export function loadWith<S extends Section>(
   index: OptionIndex,
   sources: Sources,
@@ -77,9 +74,9 @@ export function loadWith<S extends Section>(
     const values = new Map(index.options.map((option) => [option, decodeDefault(option)]));
     const readings = [file.reading, readEnvSource(sources.readEnv(), index), readFlagSource(sources.flags, index)];
     for (const found of readings.flat()) {
-      const decoded = typeof found === "string" ? found : decode(found);
-      if (typeof decoded === "string") problems.push(decoded);
-      else values.set(decoded.option, decoded);
+      const decoded = typeof found === "string" ? [found] : decodeSetting(found);
+      if ("text" in decoded) values.set(decoded.option, decoded);
+      else problems.push(...decoded);
     }
     if (problems.length > 0) return Effect.fail(new ConfigInvalid({ problems }));
     const origins = [...values.values()];
@@ -133,7 +130,7 @@ function readEnvSource(env: Readonly<Record<string, string | undefined>>, index:
   return Object.entries(env).flatMap<Setting | string>(([name, text]) => {
     if (!name.startsWith("PROMPTMQ_") || text === undefined || KUBERNETES_SERVICE_LINK.test(name)) return [];
     const option = index.byEnvName(name);
-    if (option !== undefined) return [{ option, text, got: quote(text), place: `env ${name}` }];
+    if (option !== undefined) return [readTextSetting(option, text, `env ${name}`)];
     const nearest = index.nearestEnvName(name);
     return [`${name}: unknown environment variable${nearest === undefined ? "" : `; did you mean ${nearest}?`}`];
   });
@@ -149,30 +146,8 @@ const KUBERNETES_SERVICE_LINK =
 function readFlagSource(flags: ReadonlyMap<string, string>, index: OptionIndex): SourceReading {
   return index.options.flatMap((option) => {
     const text = flags.get(option.flagName);
-    return text === undefined ? [] : [{ option, text, got: quote(text), place: `flag --${option.flagName}` }];
+    return text === undefined ? [] : [readTextSetting(option, text, `flag --${option.flagName}`)];
   });
-}
-
-/** The value, or the line that says why there is none. */
-function decode({ option, text, got, place }: Setting): Origin | string {
-  const shown = option.isSecret ? "a value that is not shown" : got;
-  const result = text === undefined ? undefined : Schema.decodeResult(option.type.codec)(text);
-  if (result === undefined || Result.isFailure(result)) {
-    return `${option.key}: expected ${option.type.expected}, got ${shown} (${place})`;
-  }
-  const canonical = encode(option, result.success);
-  const refusal = option.refused?.[canonical];
-  if (refusal !== undefined) return `${option.key}: ${canonical} is refused, ${refusal} (${place})`;
-  return { option, value: result.success, text: canonical, place };
-}
-
-function decodeDefault(option: IndexedOption): Origin {
-  const value = Schema.decodeSync(option.type.codec)(option.defaultText);
-  return { option, value, text: encode(option, value), place: "default" };
-}
-
-function encode(option: IndexedOption, value: unknown): string {
-  return Schema.encodeSync(option.type.codec)(value);
 }
 
 function deepFreeze<T>(value: T): T {

@@ -73,6 +73,14 @@ export const mqtt = {
     doc:
       "Most QoS 1 and QoS 2 messages sent to one client and not yet acknowledged, also bounded by its Receive Maximum.",
   }),
+  maxInflightBytes: option({
+    key: "mqtt.max-inflight-bytes",
+    type: size({ min: 0 }),
+    defaultText: "0",
+    reload: "live",
+    doc: "Most bytes of QoS 1 and QoS 2 messages sent to one client and not yet acknowledged; one message is always " +
+      "allowed. 0 = unbounded.",
+  }),
   receiveMaximum: option({
     key: "mqtt.receive-maximum",
     type: integer({ min: 1, max: UINT16_MAX }),

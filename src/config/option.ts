@@ -29,6 +29,12 @@ export interface Option<T> {
   readonly isSecret?: boolean;
   /** Values of the type that this version cannot honour, with the reason. */
   readonly refused?: Readonly<Record<string, string>>;
+  /** Options of each section when the value is a list of sections; their keys are those of one section. */
+  readonly entries?: OptionIndex;
+  /** Within a list of sections: each section has to say it, whatever `defaultText` is. */
+  readonly isRequired?: boolean;
+  /** Lines of a configuration file, shown in the reference. */
+  readonly example?: string;
 }
 
 /** Options and further sections by field name. */

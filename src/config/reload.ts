@@ -9,8 +9,10 @@ import * as Context from "effect/Context";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import type * as Scope from "effect/Scope";
-import type { ConfigInvalid } from "./errors.ts";
-import { buildConfig, load, type LoadedConfig, type Origin, type Sources } from "./load.ts";
+import { problemsOf } from "./consistency.ts";
+import type { Origin } from "./decode.ts";
+import { ConfigInvalid } from "./errors.ts";
+import { buildConfig, load, type LoadedConfig, type Sources } from "./load.ts";
 import type { Config, SCHEMA } from "./schema.ts";
 
 /** What a reload did, as keys in the order of the schema. */
@@ -46,17 +48,20 @@ export class ConfigStore extends Context.Service<ConfigStore, {
     Layer.sync(ConfigStore, () => {
       const listeners = new Set<ConfigListener>();
       let inForce = initial;
-      const apply = (loaded: LoadedConfig): ReloadReport => {
+      const apply = (loaded: LoadedConfig): Effect.Effect<ReloadReport, ConfigInvalid> => {
         const { next, report } = merge(inForce, loaded);
+        // New live values may fit the new file and not the values that wait for a restart.
+        const problems = problemsOf(next.config).map((problem) => `${problem} (until the broker is started again)`);
+        if (problems.length > 0) return Effect.fail(new ConfigInvalid({ problems }));
         inForce = next;
         if (report.applied.length > 0) { for (const listener of [...listeners]) listener(next.config); }
-        return report;
+        return Effect.succeed(report);
       };
       return ConfigStore.of({
         current: () => inForce.config,
         origins: () => inForce.origins,
         reload: load(sources).pipe(
-          Effect.map(apply),
+          Effect.flatMap(apply),
           Effect.tap(logReport),
           Effect.tapError((error) =>
             Effect.forEach(error.problems, (problem) => Effect.logError("configuration reload refused", { problem }), {

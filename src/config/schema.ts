@@ -5,22 +5,14 @@
  * derived from this declaration. An option is here only if something honours it.
  */
 
+import { auth } from "./auth_options.ts";
+import { limits } from "./limit_options.ts";
+import { listeners } from "./listener_options.ts";
 import { mqtt } from "./mqtt_options.ts";
 import { option, OptionIndex, type ValuesOf } from "./option.ts";
 import { log, server } from "./server_options.ts";
 import { storage } from "./storage_options.ts";
-import { bindAddress, boolean, integer, oneOf, urlPath } from "./value_types.ts";
-
-const auth = {
-  allowAnonymous: option({
-    key: "auth.allow-anonymous",
-    type: oneOf(true, false, "loopback"),
-    defaultText: "loopback",
-    reload: "live",
-    flag: "allow-anonymous",
-    doc: "Who may connect without credentials: everyone, nobody, or with `loopback` only peers on this host.",
-  }),
-};
+import { bindAddress, boolean, integer, urlPath } from "./value_types.ts";
 
 const metrics = {
   enabled: option({
@@ -69,7 +61,7 @@ const cluster = {
 };
 
 /** All sections of the configuration; keys are the field names of {@link Config}. */
-export const SCHEMA = { log, server, mqtt, auth, storage, metrics, cluster };
+export const SCHEMA = { log, server, listeners, mqtt, limits, auth, storage, metrics, cluster };
 
 /** The decoded configuration: deeply frozen, units in the field names, the same object until a reload. */
 export type Config = ValuesOf<typeof SCHEMA>;

@@ -2,6 +2,7 @@
  * The options of the process: its log, its listeners and its life.
  */
 
+import { addressList } from "./list_types.ts";
 import { option } from "./option.ts";
 import { bindAddress, boolean, durationMs, integer, oneOf, optionalPath, size, urlPath } from "./value_types.ts";
 
@@ -73,6 +74,95 @@ export const server = {
     defaultText: "/mqtt",
     reload: "restart",
     doc: "URL path of the WebSocket listener. `/` is accepted as well.",
+  }),
+  tls: option({
+    key: "server.tls",
+    type: boolean(),
+    defaultText: "false",
+    reload: "restart",
+    flag: "tls",
+    doc:
+      "Whether there are listeners with TLS at `server.tls-bind` and `server.wss-bind`, besides those without. TLS 1.2 " +
+      'and 1.3 are spoken. To have no listener without TLS set `server.bind` and `server.ws-bind` to `""`.',
+  }),
+  tlsCert: option({
+    key: "server.tls-cert",
+    type: optionalPath(),
+    defaultText: "",
+    reload: "restart",
+    flag: "tls-cert",
+    doc:
+      "PEM file with the certificate of the broker, followed by its chain. When its content changes, new connections " +
+      "get the new certificate.",
+  }),
+  tlsKey: option({
+    key: "server.tls-key",
+    type: optionalPath(),
+    defaultText: "",
+    reload: "restart",
+    flag: "tls-key",
+    doc:
+      "PEM file with the key of the certificate, without passphrase. Its content is taken over together with that of " +
+      "`server.tls-cert`.",
+  }),
+  tlsCa: option({
+    key: "server.tls-ca",
+    type: optionalPath(),
+    defaultText: "",
+    reload: "restart",
+    flag: "tls-ca",
+    doc:
+      "PEM file with the authorities that sign the certificates of clients, see `server.tls-client-auth`. When its " +
+      "content changes it counts for new connections.",
+  }),
+  tlsBind: option({
+    key: "server.tls-bind",
+    type: bindAddress(),
+    defaultText: "0.0.0.0:8883",
+    reload: "restart",
+    flag: "tls-bind",
+    doc: 'Address of the listener for MQTT over TLS, with `server.tls`; `""` disables it.',
+  }),
+  wssBind: option({
+    key: "server.wss-bind",
+    type: bindAddress(),
+    defaultText: "0.0.0.0:8084",
+    reload: "restart",
+    flag: "wss-bind",
+    doc: 'Address of the listener for WebSocket over TLS, with `server.tls`; `""` disables it.',
+  }),
+  tlsClientAuth: option({
+    key: "server.tls-client-auth",
+    type: oneOf("none", "optional", "require"),
+    defaultText: "none",
+    reload: "restart",
+    doc:
+      "Whether clients show a certificate on TLS. `none`: they are not asked. `optional`: one that is shown has to be " +
+      "signed by `server.tls-ca`. `require`: connections without such a certificate are refused in the handshake.",
+  }),
+  unixSocket: option({
+    key: "server.unix-socket",
+    type: optionalPath(),
+    defaultText: "",
+    reload: "restart",
+    doc: "Path of a Unix socket to listen on for MQTT without TLS. Its clients count as clients on this host.",
+  }),
+  proxyProtocol: option({
+    key: "server.proxy-protocol",
+    type: boolean(),
+    defaultText: "false",
+    reload: "restart",
+    doc:
+      "Whether every connection to the listeners of this section, but the Unix socket, begins with a PROXY protocol " +
+      "header, version 1 or 2, sent by one of `server.trusted-proxies`. Others are cut.",
+  }),
+  trustedProxies: option({
+    key: "server.trusted-proxies",
+    type: addressList(),
+    defaultText: "127.0.0.0/8,::1",
+    reload: "live",
+    doc: "Addresses and networks of proxies that are believed when they say where a client comes from, in a PROXY " +
+      "protocol header or in `X-Forwarded-For`. Whoever is on this list can pretend to be any address.",
   }),
   readBufferBytes: option({
     key: "server.read-buffer",

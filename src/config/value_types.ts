@@ -9,6 +9,7 @@
 
 import * as Effect from "effect/Effect";
 import * as Option from "effect/Option";
+import * as Result from "effect/Result";
 import * as Schema from "effect/Schema";
 import * as SchemaIssue from "effect/SchemaIssue";
 import * as SchemaTransformation from "effect/SchemaTransformation";
@@ -21,6 +22,10 @@ export interface ValueType<T> {
   readonly expected: string;
   /** Shown in the help after the flag; undefined = a switch that needs no value. */
   readonly metavar: string | undefined;
+  /** True = a file may also hold a list of scalars, which is read as their texts joined by commas. */
+  readonly isList?: boolean;
+  /** Hides what may be secret in a refused text, before a message shows it. */
+  readonly redact?: (text: string) => string;
 }
 
 /** A network address to listen on. */
@@ -162,17 +167,58 @@ export function directory(): ValueType<string> {
   };
 }
 
+/** How many of something per second; 0 = unbounded. */
+export function rate(): ValueType<number> {
+  return { ...integer({ min: 0, max: RATE_MAX }), metavar: "per-second" };
+}
+
+/** More than one process can see of anything. */
+const RATE_MAX = 1_000_000_000;
+
+/** Text on one line that is not empty. */
+export function text(): ValueType<string> {
+  return {
+    codec: textCodec(Schema.String, (given) => isOneLine(given) ? Option.some(given) : Option.none(), (value) => value),
+    expected: "text on one line",
+    metavar: "text",
+  };
+}
+
+/** Text on one line; the empty text means none and decodes to undefined. */
+export function optionalText(): ValueType<string | undefined> {
+  return { ...optional(text()), expected: 'text on one line, or "" for none' };
+}
+
+/** A value that may be missing: the empty text decodes to undefined. */
+export function optional<T>(type: ValueType<T>): ValueType<T | undefined> {
+  const target = Schema.declare((value): value is T | undefined => value === undefined || Schema.is(type.codec)(value));
+  return {
+    ...type,
+    codec: textCodec<T | undefined>(
+      target,
+      (given) => given === "" ? Option.some(undefined) : Result.getSuccess(Schema.decodeResult(type.codec)(given)),
+      (value) => value === undefined ? "" : Schema.encodeSync(type.codec)(value),
+    ),
+    expected: `${type.expected}, or "" to leave it open`,
+  };
+}
+
 /** The path part of a URL: starts with `/`, no query, fragment or white space. */
 export function urlPath(): ValueType<string> {
   return {
     codec: textCodec(
       Schema.String,
-      (text) => /^\/[^\s?#]*$/.test(text) ? Option.some(text) : Option.none(),
+      (text) => isUrlPath(text) ? Option.some(text) : Option.none(),
       (path) => path,
     ),
     expected: "a URL path that starts with /",
     metavar: "path",
   };
+}
+
+/** Whether a text is what {@link urlPath} takes. */
+export function isUrlPath(text: string): boolean {
+  return /^\/[^\s?#]*$/.test(text);
 }
 
 /** Writes an address as it is read: `127.0.0.1:1883`, `[::1]:1883`. */
@@ -188,7 +234,8 @@ function optionalPathCodec(): Schema.Codec<string | undefined, string> {
   );
 }
 
-function textCodec<T>(
+/** The codec of a kind of value, from how its text, without white space around it, is read and written. */
+export function textCodec<T>(
   target: Schema.Codec<T>,
   parse: (text: string) => Option.Option<T>,
   format: (value: T) => string,
@@ -270,12 +317,18 @@ function parseBindAddress(text: string): Option.Option<BindAddress | undefined> 
   return Option.some({ hostname: match[1] || match[2] || "0.0.0.0", port });
 }
 
+function isOneLine(given: string): boolean {
+  // deno-lint-ignore no-control-regex -- control characters are what is looked for
+  return given !== "" && !/[\0-\x1f\x7f]/.test(given);
+}
+
 function describeBounds(bounds: Bounds, format: (value: number) => string): string {
   return bounds.max === undefined
     ? `at least ${format(bounds.min)}`
     : `from ${format(bounds.min)} to ${format(bounds.max)}`;
 }
 
-function listWords(words: readonly string[]): string {
+/** `a, b or c`. */
+export function listWords(words: readonly string[]): string {
   return words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} or ${words.at(-1)}`;
 }

@@ -4,45 +4,11 @@
 
 import * as Effect from "effect/Effect";
 import assert from "node:assert/strict";
-import { load, type Loaded, type LoadedConfig, loadWith, type Sources } from "../../src/config/load.ts";
+import { load, type Loaded, loadWith } from "../../src/config/load.ts";
 import { option, OptionIndex, type ValuesOf } from "../../src/config/option.ts";
 import { REDACTED, renderValues } from "../../src/config/reference.ts";
 import { integer, optionalPath } from "../../src/config/value_types.ts";
-
-interface Given {
-  readonly file?: string;
-  readonly env?: Record<string, string>;
-  readonly flags?: Record<string, string>;
-}
-
-/** Runs with the sources of one case; the file is `c.yaml` in a directory of its own. */
-function withSources<T>(given: Given, use: (sources: Sources, directory: string) => T): T {
-  const directory = Deno.makeTempDirSync();
-  try {
-    const path = `${directory}/c.yaml`;
-    if (given.file !== undefined) Deno.writeTextFileSync(path, given.file);
-    return use({
-      configPath: undefined,
-      searchPaths: [path],
-      readEnv: () => given.env ?? {},
-      flags: new Map(Object.entries(given.flags ?? {})),
-    }, directory);
-  } finally {
-    Deno.removeSync(directory, { recursive: true });
-  }
-}
-
-function loadGiven(given: Given): LoadedConfig {
-  return withSources(given, (sources) => Effect.runSync(load(sources)));
-}
-
-function problemsOf(given: Given): readonly string[] {
-  return withSources(
-    given,
-    (sources, directory) =>
-      Effect.runSync(Effect.flip(load(sources))).problems.map((problem) => problem.replaceAll(`${directory}/`, "")),
-  );
-}
+import { type Given, loadGiven, problemsOfGiven, withSources } from "./loading.ts";
 
 function placeOf(loaded: Loaded<unknown>, key: string): string | undefined {
   const place = loaded.origins.find((origin) => origin.option.key === key)?.place;
@@ -143,6 +109,22 @@ Deno.test("load reads the options of the store in every spelling", () => {
   assert.deepEqual([storage.wal.forceFsync, storage.wal.noSync], [true, true]);
   assert.deepEqual([storage.sqlite.cacheSize, storage.sqlite.busyTimeoutMs], [-204_800, 5000]);
   assert.deepEqual([storage.sqlite.journalMode, storage.sqlite.synchronous], ["OFF", "FULL"]);
+});
+
+Deno.test("load reads lists as words with commas, from any source, and from a file also as a list of YAML", () => {
+  const yaml = loadGiven({
+    file: "auth:\n  chain: [jwt, &x http]\n  jwt: {secret-file: s, algorithms: hs256}\n" +
+      "server:\n  trusted-proxies:\n    - ::1\n    - 10.1.2.3/8\n",
+    flags: { "auth-http-url": "http://127.0.0.1/" },
+  });
+  assert.deepEqual(yaml.config.auth.chain, ["jwt", "http"]);
+  assert.deepEqual(yaml.config.auth.jwt.algorithms, ["HS256"]);
+  assert.deepEqual(yaml.config.server.trustedProxies.networks, ["::1", "10.0.0.0/8"]);
+  const env = loadGiven({ env: { PROMPTMQ_AUTH_CHAIN: "ldap, jwt", PROMPTMQ_SERVER_TRUSTED_PROXIES: "" } });
+  assert.deepEqual(env.config.auth.chain, ["ldap", "jwt"]);
+  assert.deepEqual(env.config.server.trustedProxies.networks, []);
+  assert.deepEqual(loadGiven({ file: "auth: {chain: []}" }).config.auth.chain, []);
+  assert.ok(Object.isFrozen(yaml.config.auth.chain));
 });
 
 Deno.test("load reads switches from the environment in the words of shells", () => {
@@ -274,6 +256,26 @@ const MISTAKES: readonly (readonly [string, Given, readonly string[]])[] = [
     ],
   ],
   [
+    "lists with wrong words, with sections, and with nothing in them",
+    { file: "auth:\n  chain: [jwt, radius]\n  jwt: {algorithms: [{a: 1}]}\nserver:\n  trusted-proxies: [::1, ~]\n" },
+    [
+      "auth.chain: expected a list, separated by commas, of certificate, password-file, jwt, ldap or http, " +
+      'got "jwt,radius" (c.yaml:2)',
+      "auth.jwt.algorithms: expected a list, separated by commas, of HS256, HS384, HS512, RS256, RS384, RS512, PS256, " +
+      "PS384, PS512, ES256, ES384, ES512 or EdDSA, got a list (c.yaml:3)",
+      "server.trusted-proxies: expected at most 1024 addresses and networks like ::1 or 10.0.0.0/8, " +
+      "separated by commas, got a list (c.yaml:5)",
+    ],
+  ],
+  [
+    "a URL with a password, without the password",
+    { env: { PROMPTMQ_AUTH_HTTP_URL: "https://u:hunter2@auth.example.org/" } },
+    [
+      "auth.http.url: expected a URL that starts with https:// or http://, a host, and no user, password or fragment, " +
+      'or "" for none, got "…@auth.example.org/" (env PROMPTMQ_AUTH_HTTP_URL)',
+    ],
+  ],
+  [
     "a key given twice in two spellings",
     { file: "mqtt:\n  max-qos: 1\n  max_qos: 2\n" },
     ["mqtt.max-qos: given twice (c.yaml:3), first at c.yaml:2"],
@@ -331,11 +333,11 @@ const MISTAKES: readonly (readonly [string, Given, readonly string[]])[] = [
 ];
 
 for (const [name, given, expected] of MISTAKES) {
-  Deno.test(`load names ${name}`, () => assert.deepEqual(problemsOf(given), expected));
+  Deno.test(`load names ${name}`, () => assert.deepEqual(problemsOfGiven(given), expected));
 }
 
 Deno.test("load reports a syntax error with its line beside the problems of other sources", () => {
-  const problems = problemsOf({ file: "mqtt:\n  max-qos: 1\n bad: [\n", flags: { "max-qos": "9" } });
+  const problems = problemsOfGiven({ file: "mqtt:\n  max-qos: 1\n bad: [\n", flags: { "max-qos": "9" } });
   assert.match(problems[0] ?? "", /^c\.yaml:[34]: \S/);
   assert.equal(problems.at(-1), 'mqtt.max-qos: expected 0, 1 or 2, got "9" (flag --max-qos)');
 });

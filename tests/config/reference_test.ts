@@ -4,6 +4,7 @@
 
 import * as Effect from "effect/Effect";
 import assert from "node:assert/strict";
+import type { Origin } from "../../src/config/decode.ts";
 import { load } from "../../src/config/load.ts";
 import { renderReference, renderValues } from "../../src/config/reference.ts";
 import { type Config, OPTIONS } from "../../src/config/schema.ts";
@@ -25,15 +26,42 @@ Deno.test("options have distinct keys, environment names, flags and field paths"
 
 Deno.test("options lie in the section that their key, or another spelling of it, names and explain themselves", () => {
   for (const { key, aliases, path, doc } of OPTIONS.options) {
-    const sections = [key, ...aliases ?? []].map((spelling) => spelling.slice(0, spelling.lastIndexOf(".")));
+    const sections = [key, ...aliases ?? []].map((spelling) =>
+      spelling.slice(0, Math.max(0, spelling.lastIndexOf(".")))
+    );
     assert.ok(sections.includes(path.slice(0, -1).join(".")), key);
-    assert.match(key, /^[a-z]+(\.[a-z]+(-[a-z]+)*)+$/);
+    assert.match(key, /^[a-z]+(\.[a-z]+(-[a-z]+)*)*$/);
     assert.match(doc, /\.$/, key);
+  }
+  for (const { key, doc } of OPTIONS.options.flatMap((option) => option.entries?.options ?? [])) {
+    assert.match(key, /^[a-z]+(-[a-z]+)*(\.[a-z]+(-[a-z]+)*)*$/);
+    assert.match(doc, /\.$/, key);
+  }
+});
+
+Deno.test("the examples of the reference are valid configurations that change something", () => {
+  const defaults = Effect.runSync(load(NO_SOURCES)).config;
+  const examples = OPTIONS.options.flatMap(({ example }) => example ?? []);
+  assert.ok(examples.length > 0);
+  for (const example of examples) assert.notDeepEqual(loadText(example), defaults);
+});
+
+Deno.test("no option holds a secret: what may be one is the name of a file", () => {
+  const entries = OPTIONS.options.flatMap((option) => [option, ...option.entries?.options ?? []]);
+  for (const { key, isSecret } of entries) {
+    assert.notEqual(isSecret, true, key);
+    if (/password|secret|token|(?:^|[.-])key$/.test(key)) assert.match(key, /-file$|tls[.-]key$/);
   }
 });
 
 Deno.test("renderValues writes a file that loads to the same configuration", () => {
   const flags = new Map([["bind", "[::1]:1883"], ["ws-bind", ""], ["keep-alive", "90"], ["log-file", "a #b: c.log"]]);
+  flags.set(
+    "listeners",
+    '[{name: "null", type: wss, bind: "[::1]:1", tls: {cert: "a: b", key: k}, allow-anonymous: false}, ' +
+      "{name: b, type: unix, path: /run/b c, protocol-versions: [5]}]",
+  );
+  flags.set("server-trusted-proxies", "::1,10.0.0.0/8").set("auth-chain", "jwt,http");
   const first = Effect.runSync(load({ ...NO_SOURCES, flags }));
   const path = Deno.makeTempFileSync({ suffix: ".yaml" });
   try {
@@ -41,9 +69,30 @@ Deno.test("renderValues writes a file that loads to the same configuration", () 
     const second = Effect.runSync(load({ ...NO_SOURCES, configPath: path }));
     assert.deepEqual(second.config, first.config);
     assert.equal(second.config.log.file, "a #b: c.log");
+    assert.deepEqual(second.config.listeners.map(({ name, socketPath }) => [name, socketPath]), [
+      ["null", undefined],
+      ["b", "/run/b c"],
+    ]);
   } finally {
     Deno.removeSync(path);
   }
+});
+
+Deno.test("renderValues writes a list of listeners key by key, with its place in the first line", () => {
+  const text = "[{name: a, type: ws, bind: 7, path: /x}, {name: b, type: tcp, bind: '[::1]:8'}]";
+  const list = (origins: readonly Origin[]) => origins.filter(({ option }) => option.key === "listeners");
+  const { origins } = Effect.runSync(load({ ...NO_SOURCES, flags: new Map([["listeners", text]]) }));
+  assert.equal(
+    renderValues(list(origins), { isOriginShown: false }),
+    "listeners:\n  - name: a\n    type: ws\n    bind: 0.0.0.0:7\n    path: /x\n" +
+      '  - name: b\n    type: tcp\n    bind: "[::1]:8"\n',
+  );
+  assert.match(
+    renderValues(list(origins), { isOriginShown: true }),
+    /^listeners: +# flag --listeners\n {2}- name: a\n/,
+  );
+  const { origins: defaults } = Effect.runSync(load(NO_SOURCES));
+  assert.equal(renderValues(list(defaults), { isOriginShown: true }), "listeners: [] # default\n");
 });
 
 const MIB = 2 ** 20;

@@ -84,6 +84,40 @@ Deno.test("reload with a mistake changes nothing and lists every problem", () =>
     })));
 });
 
+Deno.test("reload with live values that contradict what waits for a restart changes nothing", () => {
+  const env: Record<string, string> = { PROMPTMQ_SERVER_PROXY_PROTOCOL: "true" };
+  withStore(env, () =>
+    Effect.gen(function* () {
+      const store = yield* ConfigStore;
+      const before = store.current();
+      // Good in itself: without the header nobody needs to be trusted. But the listeners go on asking for it.
+      env["PROMPTMQ_SERVER_PROXY_PROTOCOL"] = "false";
+      env["PROMPTMQ_SERVER_TRUSTED_PROXIES"] = "";
+      const { problems } = yield* Effect.flip(store.reload);
+      assert.deepEqual(problems, [
+        "server.proxy-protocol: nobody may send the header; name the proxies in server.trusted-proxies, " +
+        "or set it to false (until the broker is started again)",
+      ]);
+      assert.equal(store.current(), before);
+      delete env["PROMPTMQ_SERVER_TRUSTED_PROXIES"];
+      assert.deepEqual(yield* store.reload, { applied: [], pending: ["server.proxy-protocol"] });
+    }));
+});
+
+Deno.test("reload takes live lists over and names changed listeners as waiting", () => {
+  const env: Record<string, string> = {};
+  withStore(env, () =>
+    Effect.gen(function* () {
+      const store = yield* ConfigStore;
+      env["PROMPTMQ_SERVER_TRUSTED_PROXIES"] = "10.0.0.0/8";
+      env["PROMPTMQ_LISTENERS"] = "[{name: a, type: tcp, bind: 7}]";
+      const report = yield* store.reload;
+      assert.deepEqual(report, { applied: ["server.trusted-proxies"], pending: ["listeners"] });
+      assert.equal(store.current().server.trustedProxies.includes("10.1.1.1"), true);
+      assert.deepEqual(store.current().listeners, []);
+    }));
+});
+
 Deno.test("reload without a change keeps the same object and tells nobody", () => {
   withStore({}, () =>
     Effect.scoped(Effect.gen(function* () {

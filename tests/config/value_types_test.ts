@@ -13,10 +13,14 @@ import {
   integer,
   milliseconds,
   oneOf,
+  optional,
   optionalDirectory,
   optionalPath,
+  optionalText,
+  rate,
   seconds,
   size,
+  text,
   urlPath,
   type ValueType,
 } from "../../src/config/value_types.ts";
@@ -149,6 +153,23 @@ decodesTo("bindAddress", bindAddress(), [
 ]);
 
 decodesTo("optionalPath", optionalPath(), [["", undefined], ["a b/c.log", "a b/c.log"], ["a\0b", REFUSED]]);
+
+decodesTo("rate", rate(), [["0", 0], ["100", 100], ["-1", REFUSED], ["1.5", REFUSED], ["10/s", REFUSED], [
+  "",
+  REFUSED,
+]]);
+
+decodesTo("text", text(), [["sub", "sub"], [" a b ", "a b"], ["", REFUSED], ["a\nb", REFUSED], ["a\0", REFUSED]]);
+
+decodesTo("optionalText", optionalText(), [["", undefined], ["uid={username}", "uid={username}"], ["a\tb", REFUSED]]);
+
+decodesTo("optional", optional(oneOf(true, false, "loopback")), [
+  ["", undefined],
+  ["TRUE", true],
+  ["false", false],
+  ["Loopback", "loopback"],
+  ["perhaps", REFUSED],
+]);
 
 decodesTo("urlPath", urlPath(), [["/", "/"], ["/mqtt", "/mqtt"], ["mqtt", REFUSED], ["/a?b", REFUSED], ["", REFUSED]]);
 
