@@ -1,39 +1,15 @@
 /**
- * Who a client is: the port that identity providers implement, and the rule for clients that prove nothing.
+ * Who a client is: the chain of identity providers, and the rule for clients that prove nothing.
  *
- * The broker asks once per CONNECT. Providers form a chain: each one accepts, refuses, or passes; the first verdict
- * wins, and when all pass the anonymous policy decides. `loopback`, the default, lets in peers on this host only.
+ * The broker asks once per CONNECT. Each provider accepts, refuses, or passes; the first verdict wins. When all pass, a
+ * client that gave a name or a password is refused where there are providers, since nobody could confirm it; any other
+ * is up to the anonymous policy. `loopback`, the default, lets in peers on this host only.
  */
 import * as Context from "effect/Context";
 import * as Layer from "effect/Layer";
 import { ReasonCode } from "../protocol/reason_codes.ts";
 import type { EnhancedAuthenticator } from "./enhanced_authentication.ts";
-
-/** What a client presents. */
-export interface Credentials {
-  readonly clientId: string;
-  readonly username: string | undefined;
-  /** Never logged. */
-  readonly password: Uint8Array | undefined;
-  /** True when the connection comes from this host. */
-  readonly isLoopback: boolean;
-  /** Peer address for logs. */
-  readonly remoteAddress: string;
-}
-
-/** An answer to `Credentials`. */
-export type Verdict =
-  | { readonly kind: "accept"; readonly username: string | undefined }
-  | { readonly kind: "refuse"; readonly reasonCode: number };
-
-/** One identity provider; undefined passes the question on. Never throws and never rejects. */
-export interface IdentityProvider {
-  readonly name: string;
-  verify(credentials: Credentials): Verdict | undefined | Promise<Verdict | undefined>;
-}
-
-/** `auth.allow-anonymous`. */
-export type AnonymousPolicy = "true" | "false" | "loopback";
+import { type AnonymousPolicy, type Credentials, type IdentityProvider, named, type Verdict } from "./identity.ts";
 
 /** The chain of providers. */
 export class Authenticator extends Context.Service<Authenticator, {
@@ -62,27 +38,54 @@ export function makeAuthenticator(
 ): Authenticator["Service"] {
   const methods = new Map(enhanced.map((authenticator) => [authenticator.method, authenticator]));
   return {
-    authenticate: (credentials) =>
-      providers.length === 0 ? anonymous(policy(), credentials) : askInTurn(providers, policy, credentials),
+    authenticate: (credentials) => {
+      const verdict = askInTurn(providers, 0, credentials);
+      const settle = (known: Verdict | undefined) => known ?? unclaimed(providers, policy, credentials);
+      return verdict instanceof Promise ? verdict.then(settle) : settle(verdict);
+    },
     enhanced: (method) => methods.get(method),
   };
 }
 
-async function askInTurn(
+/** Asks from `index` on, without waiting where no provider has to wait. */
+function askInTurn(
+  providers: readonly IdentityProvider[],
+  index: number,
+  credentials: Credentials,
+): Verdict | undefined | Promise<Verdict | undefined> {
+  for (let i = index; i < providers.length; i++) {
+    const verdict = providers[i]!.verify(credentials);
+    if (verdict instanceof Promise) {
+      return verdict.then((late) => late ?? askInTurn(providers, i + 1, credentials));
+    }
+    if (verdict !== undefined) return verdict;
+  }
+  return undefined;
+}
+
+/** The verdict when no provider has one. */
+function unclaimed(
   providers: readonly IdentityProvider[],
   policy: () => AnonymousPolicy,
   credentials: Credentials,
-): Promise<Verdict> {
-  for (const provider of providers) {
-    const verdict = await provider.verify(credentials);
-    if (verdict !== undefined) return verdict;
-  }
-  return anonymous(policy(), credentials);
+): Verdict {
+  const isNamed = credentials.username !== undefined || credentials.password !== undefined;
+  return isNamed && providers.length > 0 ? UNKNOWN_USER : anonymous(policy(), credentials);
 }
 
 function anonymous(policy: AnonymousPolicy, credentials: Credentials): Verdict {
-  if (policy === "true" || (policy === "loopback" && credentials.isLoopback)) {
-    return { kind: "accept", username: credentials.username };
-  }
-  return { kind: "refuse", reasonCode: ReasonCode.NOT_AUTHORIZED };
+  const { anonymous: inForce = policy } = credentials;
+  return inForce === "true" || (inForce === "loopback" && credentials.isLoopback) ? ANONYMOUS : NO_CREDENTIALS;
 }
+
+const ANONYMOUS: Verdict = { kind: "accept", identity: named(undefined) };
+const NO_CREDENTIALS: Verdict = {
+  kind: "refuse",
+  reasonCode: ReasonCode.NOT_AUTHORIZED,
+  reason: "anonymous",
+};
+const UNKNOWN_USER: Verdict = {
+  kind: "refuse",
+  reasonCode: ReasonCode.BAD_USER_NAME_OR_PASSWORD,
+  reason: "unknown_user",
+};

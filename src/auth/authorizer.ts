@@ -1,26 +1,29 @@
 /**
- * What a client may do: the port that permission rules implement. Asked synchronously for every topic, so an
- * implementation compiles its rules beforehand.
+ * What a client may do: the port that permission rules implement. It is asked once per connection, when the client is
+ * known, and hands out permissions that are asked per packet.
  */
 import * as Context from "effect/Context";
 import * as Layer from "effect/Layer";
+import { ALL_PERMITTED, type Permissions } from "../topics/permissions.ts";
+import type { Identity } from "./identity.ts";
 
 /** The client that asks. */
-export interface Principal {
+export interface Principal extends Identity {
   readonly clientId: string;
-  readonly username: string | undefined;
 }
 
-/** Permission checks. Must not wait, throw or allocate more than it needs. */
+/** See the head of this file. */
 export class Authorizer extends Context.Service<Authorizer, {
-  /** May the client publish to this Topic Name? Asked per PUBLISH and for the Will Message. */
-  mayPublish(principal: Principal, topicName: string): boolean;
-  /** May the client subscribe to this Topic Filter (without `$share/group/`)? */
-  maySubscribe(principal: Principal, filter: string): boolean;
+  /**
+   * Finds the rules that hold for a client; a promise only when a backend has to be asked. Never throws or rejects.
+   *
+   * @returns undefined when a backend gave no answer: the client is refused.
+   */
+  permissionsOf(principal: Principal): Permissions | Promise<Permissions | undefined>;
 }>()("promptmq/auth/Authorizer") {
   /** Every authenticated client may do everything. */
   static readonly layerAllowAll = Layer.succeed(
     Authorizer,
-    Authorizer.of({ mayPublish: () => true, maySubscribe: () => true }),
+    Authorizer.of({ permissionsOf: () => ALL_PERMITTED }),
   );
 }

@@ -9,12 +9,19 @@
  * One `AuthenticationExchange` runs at CONNECT; the same method is used for every re-authentication of the connection,
  * each with an exchange of its own. The port knows no packets: data in, step out.
  */
+import type { Identity } from "./identity.ts";
 
 /** What an exchange does next. */
 export type ExchangeStep =
   | { readonly kind: "continue"; readonly data: Uint8Array }
-  | { readonly kind: "success"; readonly data: Uint8Array | undefined; readonly username: string | undefined }
-  | { readonly kind: "failure"; readonly reasonCode: number };
+  | { readonly kind: "success"; readonly data: Uint8Array | undefined; readonly identity: Identity }
+  | {
+    readonly kind: "failure";
+    /** For the client. */
+    readonly reasonCode: number;
+    /** For counter and log, in snake_case; never told to the client. */
+    readonly reason: string;
+  };
 
 /** Conversation with one client. Never throws and never rejects. */
 export interface Conversation {

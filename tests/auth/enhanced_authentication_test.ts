@@ -3,10 +3,11 @@
  */
 import assert from "node:assert/strict";
 import { AuthenticationExchange, type ExchangeStep } from "../../src/auth/enhanced_authentication.ts";
+import { named } from "../../src/auth/identity.ts";
 
 const MORE: ExchangeStep = { kind: "continue", data: Uint8Array.of(1) };
-const DONE: ExchangeStep = { kind: "success", data: undefined, username: "u" };
-const FAILED: ExchangeStep = { kind: "failure", reasonCode: 0x87 };
+const DONE: ExchangeStep = { kind: "success", data: undefined, identity: named("u") };
+const FAILED: ExchangeStep = { kind: "failure", reasonCode: 0x87, reason: "no" };
 
 function exchangeOf(...steps: (ExchangeStep | Promise<ExchangeStep>)[]) {
   const heard: ExchangeStep[] = [];
