@@ -26,6 +26,7 @@ import { CONFIG_FLAGS, type ConfigFlagValues, sourcesOf } from "./config_flags.t
 import { crashtestCommand } from "./crashtest_command.ts";
 import { startDaemon } from "./daemon.ts";
 import { UsageError } from "./errors.ts";
+import { userCommand } from "./user_command.ts";
 import { walCommand } from "./wal_command.ts";
 
 /** EX_USAGE of sysexits. */
@@ -68,7 +69,7 @@ function commandTree<E>(args: readonly string[], startBroker: StartBroker<E>) {
   );
   return Command.make("promptmq", CONFIG_FLAGS, serve).pipe(
     Command.withDescription("MQTT 5, 3.1.1 and 3.1 broker"),
-    Command.withSubcommands([server, configCommand(), walCommand(), crashtestCommand()]),
+    Command.withSubcommands([server, configCommand(), userCommand(), walCommand(), crashtestCommand()]),
   );
 }
 
