@@ -25,6 +25,9 @@ export const BENCH_LIMITS: SessionLimits = {
   messageExpirySecondsMax: 0,
   keepAliveSecondsMax: 60,
   clientIdBytesMax: 65_535,
+  subscriptionsMax: 0,
+  isRecheckedOnDeliver: false,
+  inflightBytesMax: 0,
 };
 
 /** A client of MQTT 3.1.1. */
@@ -37,6 +40,7 @@ export const V3_TRAITS: ConnectionTraits = {
 
 /** A connection whose output stays in the buffer until it is cleared. */
 export class BufferSink implements PacketSink {
+  readonly remoteAddress = "127.0.0.1";
   readonly out = new WriteBuffer(4096);
   readonly writingBytes = 0;
   isTouched = false;

@@ -4,8 +4,9 @@
  *
  * Keeps the running exchanges: by connection until CONNACK, by Session afterwards.
  */
-import type { Authenticator, Verdict } from "../auth/authenticator.ts";
+import type { Authenticator } from "../auth/authenticator.ts";
 import { AuthenticationExchange, type ExchangeStep } from "../auth/enhanced_authentication.ts";
+import type { Identity, Verdict } from "../auth/identity.ts";
 import { encodeAuth } from "../protocol/codec_encode.ts";
 import { type AuthPacket, type ConnectPacket, Fault } from "../protocol/packets.ts";
 import { ReasonCode } from "../protocol/reason_codes.ts";
@@ -23,8 +24,12 @@ export class Authentication {
   readonly #connecting = new WeakMap<PacketSink, { exchange: AuthenticationExchange; heard: VerdictListener }>();
   readonly #connected = new WeakMap<Session, AuthenticationExchange>();
 
-  constructor(authenticator: Authenticator["Service"]) {
+  readonly #onRenewed: (session: Session, identity: Identity) => void;
+
+  /** @param onRenewed Called when a client has authenticated itself again, as the same user. */
+  constructor(authenticator: Authenticator["Service"], onRenewed: (session: Session, identity: Identity) => void) {
     this.#authenticator = authenticator;
+    this.#onRenewed = onRenewed;
   }
 
   /** Decides on a CONNECT; `heard` is called once, now or later. */
@@ -36,6 +41,8 @@ export class Authentication {
         password: packet.password,
         isLoopback: client.peer.isLoopback,
         remoteAddress: client.peer.remoteAddress,
+        certificate: client.peer.certificate,
+        anonymous: client.peer.listener.anonymous,
       });
       if (verdict instanceof Promise) verdict.then((late) => heard(late, undefined));
       else heard(verdict, undefined);
@@ -44,7 +51,7 @@ export class Authentication {
     const authenticator = this.#authenticator.enhanced(packet.authenticationMethod);
     if (authenticator === undefined) {
       // [MQTT-4.12.0-1]
-      heard({ kind: "refuse", reasonCode: ReasonCode.BAD_AUTHENTICATION_METHOD }, undefined);
+      heard(METHOD_UNKNOWN, undefined);
       return;
     }
     const exchange = new AuthenticationExchange(authenticator, clientId);
@@ -101,20 +108,23 @@ export class Authentication {
     if (step.kind === "continue") {
       send(client, ReasonCode.CONTINUE_AUTHENTICATION, connecting.exchange.method, step.data);
     } else if (step.kind === "success") {
-      connecting.heard({ kind: "accept", username: step.username }, step.data);
+      connecting.heard({ kind: "accept", identity: step.identity }, step.data);
     } else {
       this.#connecting.delete(client);
-      connecting.heard({ kind: "refuse", reasonCode: step.reasonCode }, undefined);
+      connecting.heard({ kind: "refuse", reasonCode: step.reasonCode, reason: step.reason }, undefined);
     }
   }
 
   #stepConnected(session: Session, sink: PacketSink, exchange: AuthenticationExchange, step: ExchangeStep): void {
     if (session.sink !== sink) return;
     if (step.kind === "continue") send(sink, ReasonCode.CONTINUE_AUTHENTICATION, exchange.method, step.data);
-    else if (step.kind === "success") {
-      session.username = step.username;
+    else if (step.kind === "failure") sink.disconnect(step.reasonCode);
+    // The Session, its permissions and all that was decided since CONNECT belong to one user.
+    else if (step.identity.username !== session.username) sink.disconnect(ReasonCode.NOT_AUTHORIZED);
+    else {
+      this.#onRenewed(session, step.identity);
       send(sink, ReasonCode.SUCCESS, exchange.method, step.data);
-    } else sink.disconnect(step.reasonCode);
+    }
   }
 }
 
@@ -123,6 +133,11 @@ function send(sink: PacketSink, reasonCode: number, authenticationMethod: string
   sink.touch();
 }
 
+const METHOD_UNKNOWN: Verdict = {
+  kind: "refuse",
+  reasonCode: ReasonCode.BAD_AUTHENTICATION_METHOD,
+  reason: "bad_authentication_method",
+};
 const AUTH_UNEXPECTED = new Fault(
   ReasonCode.PROTOCOL_ERROR,
   "MQTT-4.12.0-6",

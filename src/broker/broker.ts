@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import { Authenticator } from "../auth/authenticator.ts";
 import { Authorizer } from "../auth/authorizer.ts";
+import { BanFile } from "../auth/ban_file.ts";
 import { ConfigStore } from "../config/reload.ts";
 import type { Config } from "../config/schema.ts";
 import { VERSION } from "../config/version.ts";
@@ -21,6 +22,7 @@ import type { SessionLimits } from "../session/session_limits.ts";
 import { MessageStore } from "../storage/message_store.ts";
 import { type Topic, TopicCache } from "../topics/topic.ts";
 import { BrokerCore } from "./broker_core.ts";
+import { makeGuards } from "./guards.ts";
 import { publishSysTopics } from "./sys_topics.ts";
 import { TICK_MS } from "./timer_wheel.ts";
 
@@ -47,6 +49,7 @@ export class Broker extends Context.Service<Broker, {
         limits,
         authenticator: yield* Authenticator,
         authorizer: yield* Authorizer,
+        guards: yield* makeGuards,
         log: yield* Log,
         topics,
         connectionsMax: () => configStore.current().mqtt.maxConnections,
@@ -54,6 +57,7 @@ export class Broker extends Context.Service<Broker, {
         defer: queueMicrotask,
         newClientId: () => `promptmq-${crypto.randomUUID()}`,
       });
+      (yield* BanFile).whenChanged(() => core.sessions.disconnectBanned(core.clock()));
       yield* configStore.subscribe((config) => {
         Object.assign(limits, limitsOf(config));
         applyTopicLimits(config);
@@ -128,5 +132,8 @@ function limitsOf(config: Config): SessionLimits {
     messageExpirySecondsMax: mqtt.messageExpiryMaxSeconds,
     keepAliveSecondsMax: mqtt.keepAliveSeconds,
     clientIdBytesMax: mqtt.maxClientIdBytes,
+    inflightBytesMax: mqtt.maxInflightBytes,
+    subscriptionsMax: config.limits.subscriptionsPerClient,
+    isRecheckedOnDeliver: config.auth.recheckOnDeliver,
   };
 }

@@ -21,7 +21,9 @@ import type { OwedMessage } from "../storage/durable_state.ts";
 import type { MessageStore, OwedWalk, Position } from "../storage/message_store.ts";
 import { SubscriptionTrie } from "../topics/subscription_trie.ts";
 import type { Topic, TopicCache } from "../topics/topic.ts";
+import { Admission, type Guards } from "./admission.ts";
 import { Authentication } from "./authentication.ts";
+import { MemoryPressure } from "./memory_pressure.ts";
 import { walkOwed } from "./owed_walk.ts";
 import { restore } from "./restore.ts";
 import { RetainedMessages } from "./retained_messages.ts";
@@ -41,6 +43,7 @@ export interface BrokerSurroundings {
   readonly limits: SessionLimits;
   readonly authenticator: Authenticator["Service"];
   readonly authorizer: Authorizer["Service"];
+  readonly guards: Guards;
   readonly log: LogWriter;
   /** Its limits are the caller's to set, before and later. */
   readonly topics: TopicCache;
@@ -66,13 +69,13 @@ export class BrokerCore implements SessionHost, OwedWalk {
   readonly wills: Wills;
   readonly handler: PacketHandler;
   readonly authentication: Authentication;
+  readonly memory = new MemoryPressure();
   readonly counters: Counters;
   readonly limits: SessionLimits;
   readonly log: LogWriter;
   readonly clock: () => number;
   readonly #subscriptions: Subscriptions;
   readonly #store: MessageStore["Service"];
-  readonly #authorizer: Authorizer["Service"];
 
   /** Takes up what the store recovered, before anybody connects. */
   constructor(surroundings: BrokerSurroundings) {
@@ -84,18 +87,19 @@ export class BrokerCore implements SessionHost, OwedWalk {
     this.clock = clock;
     this.topics = topics;
     this.#store = store;
-    this.#authorizer = authorizer;
     this.turn = new Turn(surroundings.defer, () => this.#commit(), (turn) => this.#turnEnded(turn), clock);
     this.wheel = new TimerWheel(clock());
     const retained = new RetainedMessages(store, counters);
     const shared = new SharedDelivery(context, this.trie);
     this.router = new Router(context, this.trie, retained, shared, this.turn);
-    this.authentication = new Authentication(surroundings.authenticator);
-    const subscriptions = new Subscriptions(context, this.trie, retained, this.router, shared, authorizer, topics);
+    const { authenticator, guards } = surroundings;
+    this.authentication = new Authentication(authenticator, (of, identity) => this.sessions.renewed(of, identity));
+    const subscriptions = new Subscriptions(context, this.trie, retained, this.router, shared, topics);
     this.#subscriptions = subscriptions;
     const wills = new Wills(this.router, topics, this.wheel, context);
     this.retained = retained;
     this.wills = wills;
+    const { authentication, memory, wheel, log } = this;
     this.sessions = new SessionManager({
       context,
       topics,
@@ -104,10 +108,11 @@ export class BrokerCore implements SessionHost, OwedWalk {
       shared,
       subscriptions,
       wills,
-      wheel: this.wheel,
-      authentication: this.authentication,
+      wheel,
+      admission: new Admission({ authentication, authorizer, guards, memory, topics, wheel, log }),
+      authentication,
       authorizer,
-      log: this.log,
+      log,
       connectionsMax: surroundings.connectionsMax,
       newClientId: surroundings.newClientId,
     });
@@ -130,10 +135,6 @@ export class BrokerCore implements SessionHost, OwedWalk {
   release(publisher: Session, packetId: number): void {
     const position = publisher.isRecorded ? this.#store.appendRelease(publisher.recordNumber, packetId) : 0;
     this.router.acknowledgeWhenCommitted(position, publisher, AckHeader.PUBCOMP, packetId);
-  }
-
-  mayPublish(publisher: Session, topic: Topic): boolean {
-    return !topic.isReserved && this.#authorizer.mayPublish(publisher, topic.name);
   }
 
   subscribe(session: Session, packet: SubscribePacket): void {

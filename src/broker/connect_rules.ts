@@ -78,7 +78,12 @@ export function grantedKeepAlive(packet: ConnectPacket, limits: SessionLimits): 
 export function connackProperties(
   packet: ConnectPacket,
   limits: SessionLimits,
-  granted: { readonly clientId: string; readonly sessionExpiryInterval: number; readonly keepAliveSeconds: number },
+  granted: {
+    readonly clientId: string;
+    readonly sessionExpiryInterval: number;
+    readonly keepAliveSeconds: number;
+    readonly authenticationData: Uint8Array | undefined;
+  },
 ): ConnackProperties {
   const properties: ConnackProperties = { receiveMaximum: limits.receiveMaximum };
   properties.maximumPacketSize = limits.packetBytesMax;
@@ -92,5 +97,10 @@ export function connackProperties(
     properties.sessionExpiryInterval = granted.sessionExpiryInterval;
   }
   if (granted.keepAliveSeconds !== packet.keepAliveSeconds) properties.serverKeepAlive = granted.keepAliveSeconds;
+  // [MQTT-4.12.0-5]
+  if (packet.authenticationMethod !== undefined) {
+    properties.authenticationMethod = packet.authenticationMethod;
+    if (granted.authenticationData !== undefined) properties.authenticationData = granted.authenticationData;
+  }
   return properties;
 }

@@ -1,39 +1,49 @@
 /**
  * Sessions by Client Identifier: opening, taking over, leaving, expiring. [MQTT 5.0, 3.1.4, 4.1 and 4.13]
  *
- *   connect ──▶ rules ──▶ authentication ──▶ record ──▶ attach, CONNACK, what waited
+ *   connect ──▶ rules ──▶ admission ──▶ record ──▶ attach, CONNACK, what waited
  *   close   ──▶ detach ──▶ Will ──▶ Session ends now, later, or never
  *   restart ──▶ restore ──▶ resume: Will ──▶ Session ends now, later, or never
  *
  * A Session is attached to its connection at the moment CONNACK is written, never before: nothing can reach a client
  * ahead of it, and of two connections with one Client Identifier the later one wins. [MQTT-3.1.4-3]
  */
-import type { Verdict } from "../auth/authenticator.ts";
 import type { Authorizer } from "../auth/authorizer.ts";
+import type { Identity } from "../auth/identity.ts";
 import type { LogWriter } from "../logging/log.ts";
 import { encodeConnack } from "../protocol/codec_encode.ts";
 import { type ConnectPacket, Fault } from "../protocol/packets.ts";
-import { ReasonCode, reasonCodeName } from "../protocol/reason_codes.ts";
+import { ReasonCode } from "../protocol/reason_codes.ts";
 import type { PacketSink } from "../session/packet_sink.ts";
 import { Session } from "../session/session.ts";
 import type { SessionContext } from "../session/session_context.ts";
 import type { OpenChange } from "../storage/message_store.ts";
+import type { Permissions } from "../topics/permissions.ts";
 import type { TopicCache } from "../topics/topic.ts";
+import { type Admission, type Admitted, isAdmitted } from "./admission.ts";
 import type { Authentication } from "./authentication.ts";
+import {
+  BANNED,
+  CAME_TOO_LATE,
+  LOGGED_CHARS_MAX,
+  NO_ROOM_FOR_WILL,
+  NOT_THEIRS,
+  type Refusal,
+  refuseConnect,
+  SHUTTING_DOWN,
+  STORE_IS_FULL,
+  TOO_MANY_CONNECTIONS,
+  TOO_MANY_SESSIONS,
+} from "./connect_refusals.ts";
 import { connackProperties, grantedKeepAlive, grantedSessionExpiry, validateConnect } from "./connect_rules.ts";
+import { IdentityExpiry } from "./identity_expiry.ts";
+import type { Peer } from "./peer.ts";
 import type { Router } from "./router.ts";
 import type { SessionRecords } from "./session_records.ts";
 import type { SharedDelivery } from "./shared_delivery.ts";
 import type { Subscriptions } from "./subscriptions.ts";
 import { Timer, type TimerWheel } from "./timer_wheel.ts";
 import type { Wills } from "./wills.ts";
-
-/** Where a connection comes from. */
-export interface Peer {
-  /** Address for logs, without port. */
-  readonly remoteAddress: string;
-  readonly isLoopback: boolean;
-}
 
 /** A connection that sent CONNECT. */
 export interface ConnectingClient extends PacketSink {
@@ -54,6 +64,7 @@ export interface SessionParts {
   readonly subscriptions: Subscriptions;
   readonly wills: Wills;
   readonly wheel: TimerWheel;
+  readonly admission: Admission;
   readonly authentication: Authentication;
   readonly authorizer: Authorizer["Service"];
   readonly log: LogWriter;
@@ -70,10 +81,12 @@ export class SessionManager {
   readonly #expiries = new Map<Session, Timer>();
   /** CONNECT packets that wait for their record, by Session. */
   readonly #opening = new Map<Session, number>();
+  readonly #identities: IdentityExpiry;
   #isDraining = false;
 
   constructor(parts: SessionParts) {
     this.#parts = parts;
+    this.#identities = new IdentityExpiry(parts.wheel);
   }
 
   /** All Sessions, by Client Identifier. */
@@ -83,25 +96,28 @@ export class SessionManager {
 
   /** Handles the CONNECT of a new connection; the answer goes to `client`, now or later. */
   connect(client: ConnectingClient, packet: ConnectPacket, clock: () => number): void {
-    const { context, topics, authentication, connectionsMax } = this.#parts;
-    const fault = validateConnect(packet, context.limits, topics);
-    if (fault !== undefined) return this.#refuse(client, packet, fault.reasonCode, fault.text);
-    if (this.#isDraining) return this.#refuse(client, packet, ReasonCode.SERVER_SHUTTING_DOWN);
-    if (packet.will !== undefined && !this.#parts.wills.hasRoomFor(packet.will)) {
-      return this.#refuse(client, packet, ReasonCode.QUOTA_EXCEEDED, "no room for another Will Message");
-    }
-    if (context.counters.connectionsCurrent > connectionsMax()) {
-      return this.#refuse(client, packet, ReasonCode.QUOTA_EXCEEDED, "the broker has its maximum of connections");
-    }
+    const refusal = this.#refusalOf(packet);
+    if (refusal !== undefined) return this.#refuse(client, packet, refusal);
     const clientId = packet.clientId === "" ? this.#parts.newClientId() : packet.clientId;
-    authentication.verify(client, packet, clientId, (verdict, data) => {
-      if (!client.isOpen) return;
-      if (verdict.kind === "refuse") this.#refuse(client, packet, verdict.reasonCode);
-      else if (this.#isDraining) this.#refuse(client, packet, ReasonCode.SERVER_SHUTTING_DOWN);
-      else if (!this.#mayLeaveWill(packet, clientId, verdict.username)) {
-        this.#refuse(client, packet, ReasonCode.NOT_AUTHORIZED, "the Will Topic is not allowed");
-      } else this.#open(client, packet, clientId, verdict, data, clock);
+    this.#parts.admission.decide(client, packet, clientId, clock, (decision) => {
+      if (!isAdmitted(decision)) this.#refuse(client, packet, decision);
+      else if (this.#isDraining) this.#refuse(client, packet, SHUTTING_DOWN);
+      else this.#open(client, packet, clientId, decision, clock);
     });
+  }
+
+  /** A client has authenticated itself again, as the same user: its rights are what they are now. */
+  renewed(session: Session, identity: Identity): void {
+    const { sink } = session;
+    this.#identities.set(session, identity.expiresAtMs);
+    const permissions = this.#parts.authorizer.permissionsOf({ clientId: session.clientId, ...identity });
+    const apply = (renewed: Permissions | undefined) => {
+      if (session.sink !== sink) return;
+      if (renewed === undefined) sink?.disconnect(ReasonCode.NOT_AUTHORIZED);
+      else session.permissions = renewed;
+    };
+    if (permissions instanceof Promise) permissions.then(apply);
+    else apply(permissions);
   }
 
   /** A connection that served a Session ended, for whatever reason. */
@@ -110,6 +126,7 @@ export class SessionManager {
     const { context, records, wills, shared, authentication } = this.#parts;
     session.detach();
     authentication.forget(session);
+    this.#identities.forget(session);
     context.counters.sessionsOnline--;
     context.counters.sessionsOffline++;
     if (this.#isDraining) wills.set(session, undefined);
@@ -156,53 +173,58 @@ export class SessionManager {
     return undefined;
   }
 
+  /** Ends the connections of clients that are banned by now. O(Sessions). */
+  disconnectBanned(nowMs: number): void {
+    for (const session of this.#sessions.values()) {
+      const { clientId, username, sink } = session;
+      const subject = { clientId, username, address: sink?.remoteAddress ?? "" };
+      if (this.#parts.admission.isBanned(subject, nowMs)) sink?.disconnect(ReasonCode.ADMINISTRATIVE_ACTION);
+    }
+  }
+
   /** Says goodbye to every client and refuses new ones. */
   drain(): void {
     this.#isDraining = true;
     for (const session of this.#sessions.values()) session.sink?.disconnect(ReasonCode.SERVER_SHUTTING_DOWN);
   }
 
-  #refuse(client: ConnectingClient, packet: ConnectPacket, reasonCode: number, reasonString?: string): void {
-    const { counters } = this.#parts.context;
-    const reason = reasonCodeName(reasonCode);
-    counters.connectsRefused.add(reason);
-    this.#parts.log.limited(`connect_refused:${reason}`, "warn", "connect refused", {
-      reason,
-      detail: reasonString,
-      clientId: packet.clientId.slice(0, LOGGED_CHARS_MAX),
-      remoteAddress: client.peer.remoteAddress,
-    });
-    const properties = reasonString === undefined ? {} : { reasonString };
-    const connack = encodeConnack(packet.version, false, reasonCode, properties, packet.maximumPacketSize);
-    if (connack.length <= packet.maximumPacketSize) {
-      client.out.append(connack);
-      counters.packetsSent++;
-    }
-    client.touch();
-    client.refused(reasonCode);
+  /** What speaks against a CONNECT, whoever it comes from. */
+  #refusalOf(packet: ConnectPacket): Refusal | undefined {
+    const { context, topics, wills, connectionsMax } = this.#parts;
+    const fault = validateConnect(packet, context.limits, topics);
+    if (fault !== undefined) return { reasonCode: fault.reasonCode, reasonString: fault.text };
+    if (this.#isDraining) return SHUTTING_DOWN;
+    if (packet.will !== undefined && !wills.hasRoomFor(packet.will)) return NO_ROOM_FOR_WILL;
+    return context.counters.connectionsCurrent > connectionsMax() ? TOO_MANY_CONNECTIONS : undefined;
+  }
+
+  #refuse(client: ConnectingClient, packet: ConnectPacket, refusal: Refusal): void {
+    refuseConnect(client, packet, refusal, this.#parts.context.counters, this.#parts.log);
   }
 
   #open(
     client: ConnectingClient,
     packet: ConnectPacket,
     clientId: string,
-    verdict: Verdict & { readonly kind: "accept" },
-    authenticationData: Uint8Array | undefined,
+    admitted: Admitted,
     clock: () => number,
   ): void {
     const { context, router, records, wills } = this.#parts;
     const nowMs = clock();
+    const { username } = admitted.identity;
     const known = this.#sessions.get(clientId);
+    if (known !== undefined && !mayHave(known, username)) return this.#refuse(client, packet, NOT_THEIRS);
+    if (this.#parts.admission.isFlapping(clientId, username, nowMs)) return this.#refuse(client, packet, BANNED);
     const sessionExpiryInterval = grantedSessionExpiry(packet.sessionExpiryInterval, context.limits);
     const isKept = sessionExpiryInterval > 0;
     const resumed = packet.cleanStart || !this.#canResume(known, isKept) ? undefined : known;
     if (resumed === undefined && isKept && records.isFull) {
-      return this.#refuse(client, packet, ReasonCode.QUOTA_EXCEEDED, "the store has no room for another Session");
+      return this.#refuse(client, packet, STORE_IS_FULL);
     }
     if (known !== undefined && known.sink !== null) this.#takeOver(known, known.sink, nowMs);
     if (known !== undefined && resumed === undefined && !known.isEnded) this.#end(known, nowMs);
     if (resumed === undefined && isKept && !this.#mayKeepAnother()) {
-      return this.#refuse(client, packet, ReasonCode.QUOTA_EXCEEDED, "the broker keeps its maximum of Sessions");
+      return this.#refuse(client, packet, TOO_MANY_SESSIONS);
     }
     const session = resumed ?? this.#create(clientId);
     if (resumed === undefined && isKept) records.begin(session);
@@ -210,29 +232,30 @@ export class SessionManager {
       this.#opened(session);
       if (!client.isOpen) return this.#abandon(session, clock());
       if (this.#isDraining) {
-        this.#refuse(client, packet, ReasonCode.SERVER_SHUTTING_DOWN);
+        this.#refuse(client, packet, SHUTTING_DOWN);
         return this.#abandon(session, clock());
       }
       // Between the record and now another connection may have taken the Session, or its time may have come.
       if (session.sink !== null) this.#takeOver(session, session.sink, clock());
       if (session.isEnded) {
         if (!this.#sessions.has(clientId)) {
-          return this.#open(client, packet, clientId, verdict, authenticationData, clock);
+          return this.#open(client, packet, clientId, admitted, clock);
         }
-        return this.#refuse(client, packet, ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR, "a later connection came first");
+        return this.#refuse(client, packet, CAME_TOO_LATE);
       }
       session.sessionExpiryInterval = sessionExpiryInterval;
-      session.username = verdict.username;
+      session.username = username;
+      session.permissions = admitted.permissions;
       wills.cancel(session);
       wills.set(session, packet.will);
-      this.#attach(client, packet, session, resumed !== undefined, authenticationData, clock());
+      this.#attach(client, packet, session, resumed !== undefined, admitted, clock());
     };
     const waiting = this.#opening.get(session) ?? 0;
     const endPosition = records.pendingEndOf(clientId);
     if (!isKept && !session.isRecorded && endPosition === 0 && waiting === 0) return finish();
     this.#opening.set(session, waiting + 1);
     if (session.isRecorded) {
-      records.opened(session, sessionExpiryInterval, verdict.username);
+      records.opened(session, sessionExpiryInterval, username);
       if (packet.will !== undefined) wills.announce(session, packet.will);
     }
     // Without a record of its own it still comes after those that wait for theirs, and after the end of the Session
@@ -255,16 +278,12 @@ export class SessionManager {
     else this.#opening.delete(session);
   }
 
-  #mayLeaveWill(packet: ConnectPacket, clientId: string, username: string | undefined): boolean {
-    return packet.will === undefined || this.#parts.authorizer.mayPublish({ clientId, username }, packet.will.topic);
-  }
-
   #attach(
     client: ConnectingClient,
     packet: ConnectPacket,
     session: Session,
     isPresent: boolean,
-    authenticationData: Uint8Array | undefined,
+    { identity, authenticationData }: Admitted,
     nowMs: number,
   ): void {
     const { context, records, shared, authentication } = this.#parts;
@@ -276,21 +295,16 @@ export class SessionManager {
       packetBytesMax: packet.maximumPacketSize,
       topicAliasMaximum: Math.min(packet.topicAliasMaximum, limits.topicAliasMax),
     });
+    this.#identities.set(session, identity.expiresAtMs);
     counters.sessionsOnline++;
     counters.sessionsOffline--;
     // Another connection may have come and gone since this one was recorded. A later CONNECT that waits comes last.
     if (!this.#opening.has(session)) records.correct(session);
     const keepAliveSeconds = grantedKeepAlive(packet, limits);
-    const properties = connackProperties(packet, limits, {
-      clientId: session.clientId,
-      sessionExpiryInterval: session.sessionExpiryInterval,
-      keepAliveSeconds,
-    });
-    if (packet.authenticationMethod !== undefined) {
-      properties.authenticationMethod = packet.authenticationMethod;
-      if (authenticationData !== undefined) properties.authenticationData = authenticationData;
-      authentication.adopt(client, session);
-    }
+    const { clientId, sessionExpiryInterval } = session;
+    const granted = { clientId, sessionExpiryInterval, keepAliveSeconds, authenticationData };
+    const properties = connackProperties(packet, limits, granted);
+    if (packet.authenticationMethod !== undefined) authentication.adopt(client, session);
     const connack = encodeConnack(packet.version, isPresent, ReasonCode.SUCCESS, properties, packet.maximumPacketSize);
     // [MQTT-3.1.2-24] A client that cannot take its CONNACK cannot be served.
     if (connack.length > packet.maximumPacketSize) {
@@ -367,8 +381,14 @@ export class SessionManager {
   }
 }
 
-/** A peer chooses what stands here, so the log gets no more than a glimpse. */
-const LOGGED_CHARS_MAX = 128;
+/**
+ * True when a Session is this user's: a Session with a name belongs to it, and with it what waits in its queue. One
+ * without a name is anybody's, so that Sessions go on when a broker begins to ask for names.
+ */
+function mayHave(session: Session, username: string | undefined): boolean {
+  return session.username === undefined || session.username === username;
+}
+
 /** Sessions without a connection that are kept, for each of `mqtt.max-connections`. */
 const SESSIONS_KEPT_PER_CONNECTION = 10;
 /** Session Expiry Interval of a Session that stays. [MQTT 5.0, 3.1.2.11.2] */

@@ -7,7 +7,6 @@
  * the subscription has then been stored, one that came after it is delivered as any other. That a recorded Session is
  * owed one is itself recorded, before the message is sent: no route gave it.
  */
-import type { Authorizer } from "../auth/authorizer.ts";
 import { encodeSuback, encodeUnsuback } from "../protocol/codec_encode.ts";
 import type { Message } from "../protocol/message.ts";
 import {
@@ -43,7 +42,6 @@ export class Subscriptions {
   readonly #retained: RetainedMessages;
   readonly #router: Router;
   readonly #shared: SharedDelivery;
-  readonly #authorizer: Authorizer["Service"];
   readonly #topicLimits: TopicLimits;
 
   constructor(
@@ -52,7 +50,6 @@ export class Subscriptions {
     retained: RetainedMessages,
     router: Router,
     shared: SharedDelivery,
-    authorizer: Authorizer["Service"],
     topicLimits: TopicLimits,
   ) {
     this.#context = context;
@@ -60,7 +57,6 @@ export class Subscriptions {
     this.#retained = retained;
     this.#router = router;
     this.#shared = shared;
-    this.#authorizer = authorizer;
     this.#topicLimits = topicLimits;
   }
 
@@ -71,14 +67,18 @@ export class Subscriptions {
     const wantRetained = new Map<string, Subscription<Session>>();
     let position: Position = 0;
     for (const request of packet.subscriptions) {
+      const { filter } = splitFilter(request.filter);
       const refusal = codes.length < FILTERS_PER_PACKET_MAX
-        ? this.#refusalOf(session, request)
+        ? this.#refusalOf(session, request, filter)
         : ReasonCode.QUOTA_EXCEEDED;
-      if (refusal !== undefined) {
-        codes.push(refusal);
+      const qos = refusal === undefined
+        ? session.permissions.grantedQos(filter, Math.min(request.qos, this.#context.limits.qosMax) as QoS)
+        : undefined;
+      if (qos === undefined) {
+        codes.push(refusal ?? ReasonCode.NOT_AUTHORIZED);
         continue;
       }
-      const subscription = this.#grant(session, request, packet.subscriptionIdentifier);
+      const subscription = grant(session, request, qos, packet.subscriptionIdentifier);
       this.#sharedChanges(session, request.filter);
       const isNew = this.#add(session, request.filter, subscription);
       codes.push(subscription.qos);
@@ -131,19 +131,19 @@ export class Subscriptions {
     this.#context.counters.subscriptions = this.#trie.size;
   }
 
-  #refusalOf(session: Session, request: SubscriptionRequest): number | undefined {
+  /** What speaks against a request, permissions apart. */
+  #refusalOf(session: Session, request: SubscriptionRequest, filter: string): number | undefined {
     const { limits } = this.#context;
     if (validateTopicFilter(request.filter, this.#topicLimits) !== undefined) return ReasonCode.TOPIC_FILTER_INVALID;
     if (!limits.isSharedAvailable && isSharedFilter(request.filter)) {
       return ReasonCode.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED;
     }
-    const filter = splitFilter(request.filter).filter;
     if (!limits.isWildcardAvailable && hasWildcard(filter)) return ReasonCode.WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED;
-    if (!this.#authorizer.maySubscribe(session, filter)) return ReasonCode.NOT_AUTHORIZED;
     if (!this.#trie.hasRoomFor(filter)) return ReasonCode.QUOTA_EXCEEDED;
     // One that is known already may be asked for again: clients do that before they take what waits for them.
-    const isNewPromise = session.isRecorded && !session.subscriptions.has(request.filter);
-    return isNewPromise && this.#context.store.isFull ? ReasonCode.QUOTA_EXCEEDED : undefined;
+    if (session.subscriptions.has(request.filter)) return undefined;
+    const hasAll = limits.subscriptionsMax > 0 && session.subscriptions.size >= limits.subscriptionsMax;
+    return hasAll || (session.isRecorded && this.#context.store.isFull) ? ReasonCode.QUOTA_EXCEEDED : undefined;
   }
 
   #record(session: Session, filter: string, subscription: Subscription<Session>): Position {
@@ -153,20 +153,6 @@ export class Subscriptions {
       session: session.recordNumber,
       subscription: { filter, qos, noLocal, retainAsPublished, retainHandling, subscriptionIdentifier },
     });
-  }
-
-  #grant(session: Session, request: SubscriptionRequest, identifier: number): Subscription<Session> {
-    const { group, filter } = splitFilter(request.filter);
-    return {
-      subscriber: session,
-      filter,
-      group,
-      qos: Math.min(request.qos, this.#context.limits.qosMax) as QoS,
-      noLocal: request.noLocal,
-      retainAsPublished: request.retainAsPublished,
-      retainHandling: request.retainHandling,
-      subscriptionIdentifier: identifier,
-    };
   }
 
   /** Returns true when the Session had no subscription to this filter. [MQTT-3.8.4-3] */
@@ -273,6 +259,25 @@ export class Subscriptions {
     this.#context.counters.packetsSent++;
     if (!sink.isTouched) sink.touch();
   }
+}
+
+function grant(
+  session: Session,
+  request: SubscriptionRequest,
+  qos: QoS,
+  identifier: number,
+): Subscription<Session> {
+  const { noLocal, retainAsPublished, retainHandling } = request;
+  const split = splitFilter(request.filter);
+  return {
+    subscriber: session,
+    ...split,
+    qos,
+    noLocal,
+    retainAsPublished,
+    retainHandling,
+    subscriptionIdentifier: identifier,
+  };
 }
 
 function splitFilter(fullFilter: string): { readonly group: string; readonly filter: string } {

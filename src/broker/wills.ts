@@ -11,6 +11,7 @@ import type { Will } from "../protocol/packets.ts";
 import type { Session } from "../session/session.ts";
 import type { SessionContext } from "../session/session_context.ts";
 import type { SessionChange } from "../storage/message_store.ts";
+import { ALL_PERMITTED, type Permissions } from "../topics/permissions.ts";
 import type { TopicCache } from "../topics/topic.ts";
 import type { Router } from "./router.ts";
 import { Timer, type TimerWheel } from "./timer_wheel.ts";
@@ -77,7 +78,7 @@ export class Wills {
   /** Publishes the Will Message of a client whose Session a restart ended. */
   publishLeft(clientId: string, will: Will, nowMs: number): void {
     this.#recorded.set(clientId, will);
-    this.#publish(will, nowMs);
+    this.#publish(will, ALL_PERMITTED, nowMs);
     this.#record(clientId, undefined);
   }
 
@@ -88,7 +89,7 @@ export class Wills {
     this.#hold(session, undefined);
     // [MQTT-3.1.3-9] The delay ends with the Session, whichever comes first.
     const delaySeconds = Math.min(will.willDelayInterval, session.sessionExpiryInterval);
-    if (delaySeconds === 0) this.#publish(will, nowMs);
+    if (delaySeconds === 0) this.#publish(will, session.permissions, nowMs);
     else this.#delay(session, will, nowMs + delaySeconds * 1000);
     this.correct(session);
   }
@@ -106,7 +107,7 @@ export class Wills {
     const delayed = this.#delayed.get(session);
     if (delayed === undefined) return;
     this.#forget(session, delayed);
-    this.#publish(delayed.will, nowMs);
+    this.#publish(delayed.will, session.permissions, nowMs);
     this.correct(session);
   }
 
@@ -136,11 +137,15 @@ export class Wills {
     this.#wheel.cancel(delayed.timer);
   }
 
-  #publish(will: Will, nowMs: number): void {
-    const { limits } = this.#context;
+  /** Everything was checked at CONNECT; a limit or a rule that has changed since then refuses it now. */
+  #publish(will: Will, permissions: Permissions, nowMs: number): void {
+    const { limits, counters } = this.#context;
     const topic = this.#topics.intern(will.topic);
-    // Checked at CONNECT; a lower limit that was configured since then refuses it now.
     if (topic === undefined || will.qos > limits.qosMax) return;
+    if (!permissions.mayPublish(topic, will.qos, will.retain)) {
+      counters.messagesDropped.not_authorized++;
+      return;
+    }
     const message = this.#message;
     message.qos = will.qos;
     message.retain = will.retain && limits.isRetainAvailable;

@@ -103,6 +103,11 @@ function connectionFamilies(counters: Counters): Family[] {
       "Connections ended because the peer broke a rule, by Reason Code.",
       counters.protocolErrors,
     ),
+    byReason(
+      "promptmq_clients_limited_total",
+      "Times a client was made to wait or disconnected because of a rate.",
+      counters.clientsLimited,
+    ),
   ];
 }
 

@@ -103,6 +103,8 @@ export class Counters {
   readonly connectsRefused = new LabelledCounter();
   /** Connections ended because the peer broke a rule, by Reason Code name. */
   readonly protocolErrors = new LabelledCounter();
+  /** Times a client went beyond a rate, by rate and by what happened: read later, or disconnected. */
+  readonly clientsLimited = new LabelledCounter();
 
   /** Gauge: Retained Messages stored. */
   retainedMessages = 0;

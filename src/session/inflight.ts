@@ -14,11 +14,16 @@
  * After a reconnect every entry is sent again before anything new: first all PUBRELs, which no window may delay, then
  * the PUBLISHes, as the window allows. Each goes in the order above. [MQTT-4.4.0-1] [MQTT-3.3.4-10]
  *
+ * The bytes of what was sent can be bounded as well. They are kept only for entries that are added with a size, so an
+ * unbounded window does not pay for them; an entry keeps its bytes until it is complete, as it does its send quota.
+ *
  * After a restart of the broker the ring is rebuilt with `restore`, which leaves free slots for the Packet Identifiers
  * that were completed in between.
  */
 import assert from "node:assert/strict";
 import type { DeliveryOrigin } from "./delivery_origin.ts";
+import type { SessionContext } from "./session_context.ts";
+import type { SessionLimits } from "./session_limits.ts";
 
 /** What an entry waits for. */
 export const InflightState = { FREE: 0, AWAITING_PUBACK: 1, AWAITING_PUBREC: 2, AWAITING_PUBCOMP: 3 } as const;
@@ -29,6 +34,8 @@ export class InflightWindow {
   count = 0;
   /** Entries that use up send quota on this connection: sent, and not completed. [MQTT-4.9.0-1] */
   onWire = 0;
+  /** Bytes of the entries that count in `onWire`, of those whose size was given. */
+  onWireBytes = 0;
   #first = 0;
   #next = 0;
   /** The next PUBLISH to send again; everything before it was sent on this connection. */
@@ -39,6 +46,8 @@ export class InflightWindow {
   #states = new Uint8Array(CAPACITY_MIN);
   #retains = new Uint8Array(CAPACITY_MIN);
   #origins: (DeliveryOrigin | null)[] | undefined;
+  /** Allocated with the first size that is not 0. */
+  #sizes: Uint32Array | undefined;
 
   /** True when no Packet Identifier is free. */
   get isExhausted(): boolean {
@@ -51,14 +60,29 @@ export class InflightWindow {
   }
 
   /**
+   * True when a message may be sent without more being on the wire than the client and the broker allow. One that is too
+   * large by itself may be sent alone.
+   *
+   * @param size As for `add`.
+   * @param countMax Send quota of the client.
+   */
+  hasRoomFor(size: number, countMax: number, limits: SessionLimits): boolean {
+    const { inflightMax, inflightBytesMax } = limits;
+    return this.onWire < countMax && this.onWire < inflightMax &&
+      (inflightBytesMax === 0 || this.onWireBytes === 0 || this.onWireBytes + size <= inflightBytesMax);
+  }
+
+  /**
    * Adds an entry that is being sent now. The window must not be exhausted and have no resends left.
    *
+   * @param size Stored bytes of its message as of `boundedSize`.
    * @returns Its Packet Identifier.
    */
-  add(position: number, state: number, retain: boolean, origin: DeliveryOrigin | null): number {
+  add(position: number, state: number, retain: boolean, origin: DeliveryOrigin | null, size = 0): number {
     if (this.#first === this.#next) this.#first = this.#next = this.#next % PACKET_IDS;
     const packetId = this.#next % PACKET_IDS + 1;
     this.#put(position, state, retain, origin);
+    if (size > 0) this.#setSize((this.#next - 1) & (this.#positions.length - 1), size);
     this.#resend = this.#next;
     this.onWire++;
     return packetId;
@@ -95,6 +119,12 @@ export class InflightWindow {
     if (this.#origins !== undefined) this.#origins[slot] = origin;
     this.#next++;
     this.count++;
+  }
+
+  #setSize(slot: number, size: number): void {
+    this.#sizes ??= new Uint32Array(this.#positions.length);
+    this.#sizes[slot] = size;
+    this.onWireBytes += size;
   }
 
   /** Slot of a Packet Identifier that waits for something on this connection, or -1. */
@@ -145,6 +175,10 @@ export class InflightWindow {
     const mask = this.#positions.length - 1;
     this.#states[slot] = InflightState.FREE;
     if (this.#origins !== undefined) this.#origins[slot] = null;
+    if (this.#sizes !== undefined) {
+      this.onWireBytes -= this.#sizes[slot]!;
+      this.#sizes[slot] = 0;
+    }
     this.count--;
     while (this.#first < this.#next && this.#states[this.#first & mask] === InflightState.FREE) this.#first++;
     if (this.#resend < this.#first) this.#resend = this.#first;
@@ -152,7 +186,8 @@ export class InflightWindow {
 
   /** Forgets what was sent on the connection that ended: everything is to be sent again. */
   restart(): void {
-    this.onWire = 0;
+    this.onWire = this.onWireBytes = 0;
+    this.#sizes = undefined;
     this.#resend = this.#release = this.#first;
   }
 
@@ -180,8 +215,13 @@ export class InflightWindow {
     return this.#resend % PACKET_IDS + 1;
   }
 
-  /** Notes that the entry found by `slotToResend` was sent again. */
-  noteResent(): void {
+  /**
+   * Notes that the entry found by `slotToResend` was sent again.
+   *
+   * @param size As for `add`.
+   */
+  noteResent(size = 0): void {
+    if (size > 0) this.#setSize(this.#resend & (this.#positions.length - 1), size);
     this.#resend++;
     this.onWire++;
   }
@@ -209,6 +249,7 @@ export class InflightWindow {
     const states = new Uint8Array(old * 2);
     const retains = new Uint8Array(old * 2);
     const origins = this.#origins === undefined ? undefined : new Array<DeliveryOrigin | null>(old * 2).fill(null);
+    const sizes = this.#sizes === undefined ? undefined : new Uint32Array(old * 2);
     for (let sequence = this.#first; sequence < this.#next; sequence++) {
       const from = sequence & (old - 1);
       const to = sequence & (old * 2 - 1);
@@ -216,12 +257,19 @@ export class InflightWindow {
       states[to] = this.#states[from]!;
       retains[to] = this.#retains[from]!;
       if (origins !== undefined) origins[to] = this.#origins![from]!;
+      if (sizes !== undefined) sizes[to] = this.#sizes![from]!;
     }
     this.#positions = positions;
     this.#states = states;
     this.#retains = retains;
     this.#origins = origins;
+    this.#sizes = sizes;
   }
+}
+
+/** Stored size of a message for a window that is bounded in bytes; 0 for one that is not, and nothing is looked up. */
+export function boundedSize(position: number, { limits, store }: SessionContext): number {
+  return limits.inflightBytesMax === 0 ? 0 : store.sizeOf(position);
 }
 
 function isPublish(state: number): boolean {

@@ -108,7 +108,7 @@ export class PacketHandler {
     if (session.isV5 && !isPayloadFormatValid(bytes, frame)) {
       if (qos === 0) return PAYLOAD_FORMAT_INVALID;
       refusal = ReasonCode.PAYLOAD_FORMAT_INVALID;
-    } else if (!this.#host.mayPublish(session, topic)) {
+    } else if (topic.isReserved || !session.permissions.mayPublish(topic, qos, frame.retain)) {
       counters.messagesDropped.not_authorized++;
       if (qos === 0) return undefined;
       refusal = ReasonCode.NOT_AUTHORIZED;

@@ -9,6 +9,8 @@ import type { WriteBuffer } from "../protocol/write_buffer.ts";
 
 /** Outbound side of a Network Connection. */
 export interface PacketSink {
+  /** Address of the client, as in `Peer`. */
+  readonly remoteAddress: string;
   /** Packets of this turn, not yet handed to the network. */
   readonly out: WriteBuffer;
   /** Bytes handed to the network and not yet taken by it. */

@@ -20,15 +20,17 @@ import { ReasonCode } from "../protocol/reason_codes.ts";
 import type { OwedMessage } from "../storage/durable_state.ts";
 import type { Position } from "../storage/message_store.ts";
 import { ProgressKind } from "../storage/record.ts";
+import { ALL_PERMITTED, type Permissions } from "../topics/permissions.ts";
 import type { Subscriber, Subscription } from "../topics/subscription.ts";
 import { type DeliveryOrigin, type GroupOf, identifiersOf, type Surrender } from "./delivery_origin.ts";
 import { appendProgress } from "./delivery_progress.ts";
-import { InflightState, InflightWindow } from "./inflight.ts";
+import { boundedSize, InflightState, InflightWindow } from "./inflight.ts";
 import { OutboundQueue } from "./outbound_queue.ts";
 import { discardOwed, restoreInflight, restoreQueue, surrenderShared, walkOwed } from "./owed_messages.ts";
 import { PacketIdSet } from "./packet_id_set.ts";
 import type { PacketSink } from "./packet_sink.ts";
 import { writePublish } from "./publish_writer.ts";
+import { mayReceive } from "./receive_check.ts";
 import { isQueueFull, makeQueueRoom } from "./queue_bounds.ts";
 import type { ConnectionTraits, SessionContext } from "./session_context.ts";
 import { type InboundAliases, OutboundAliases } from "./topic_aliases.ts";
@@ -49,8 +51,10 @@ export class Session implements Subscriber {
   isEnded = false;
   /** Will Message of the present connection, until it is published or removed. */
   will: Will | undefined = undefined;
-  /** User Name of the present connection. */
+  /** The name that the client of the present or last connection proved; undefined for an anonymous one. */
   username: string | undefined = undefined;
+  /** What the client of the present connection may do. Means nothing while the client is away. */
+  permissions: Permissions = ALL_PERMITTED;
   /** By Topic Filter as the client wrote it, `$share/…` included. */
   readonly subscriptions = new Map<string, Subscription<Session>>();
   /** Packet Identifiers of inbound QoS 2 messages between PUBLISH and PUBREL. [MQTT-4.3.3-10] */
@@ -156,15 +160,17 @@ export class Session implements Subscriber {
   deliverOnce(message: Message, retain: boolean, identifiers: readonly number[]): void {
     const sink = this.sink;
     if (sink === null || !sink.isOpen) return;
-    if (this.#hasRoom(sink)) writePublish(this, this.#context, sink, message, retain ? 1 : 0, 0, identifiers);
-    else this.#context.counters.messagesDropped.outbound_full++;
+    if (!this.#hasRoom(sink)) this.#context.counters.messagesDropped.outbound_full++;
+    else if (mayReceive(this.permissions, message, this.#context)) {
+      writePublish(this, this.#context, sink, message, retain ? 1 : 0, 0, identifiers);
+    }
   }
 
   /**
    * Delivers the encoder's present message at QoS 1 or 2, or queues it.
    *
    * @param position Where the message is stored; the Session takes its own reference.
-   * @returns False when the queue refused it (`mqtt.queue-full: reject`, `drop-newest`).
+   * @returns False when it was dropped and counted: a full queue (`mqtt.queue-full`), or not for this client.
    */
   deliverStored(
     message: Message,
@@ -174,8 +180,12 @@ export class Session implements Subscriber {
     origin: DeliveryOrigin | null,
   ): boolean {
     const sink = this.sink;
-    if (sink === null || this.queuedCount > 0 || !this.#canSend(sink)) {
+    if (sink === null || this.queuedCount > 0 || !this.#canSend(sink, boundedSize(position, this.#context))) {
       return this.enqueue(position, qos | (retain ? 4 : 0), origin);
+    }
+    if (!mayReceive(this.permissions, message, this.#context)) {
+      this.#note(ProgressKind.DONE, position, 0, origin);
+      return false;
     }
     this.#context.store.retain(position);
     this.#send(sink, message, position, qos, retain, origin);
@@ -205,7 +215,7 @@ export class Session implements Subscriber {
 
   /** True when a message of `size` stored bytes would have to wait and has no room to. */
   isQueueFullFor(size: number): boolean {
-    const mustWait = this.sink === null || this.queuedCount > 0 || !this.#canSend(this.sink);
+    const mustWait = this.sink === null || this.queuedCount > 0 || !this.#canSend(this.sink, size);
     return mustWait && isQueueFull(this.#queue, size, this.#context.limits);
   }
 
@@ -220,14 +230,14 @@ export class Session implements Subscriber {
     const { store, encoder, counters } = this.#context;
     while (queue.peek()) {
       const isQos0 = (queue.flags & 3) === 0;
-      if (!(isQos0 ? this.#hasRoom(sink) : this.#canSend(sink))) return;
+      if (!(isQos0 ? this.#hasRoom(sink) : this.#canSend(sink, queue.size))) return;
       queue.shift();
       counters.messagesQueued--;
       const position = queue.position;
       store.read(position, WAITING);
       const retain = (queue.flags & 4) !== 0;
       if (WAITING.isExpired(nowMs)) counters.messagesDropped.expired++;
-      else {
+      else if (mayReceive(this.permissions, WAITING, this.#context)) {
         encoder.begin(WAITING, nowMs, 1);
         if (!isQos0) {
           this.#send(sink, WAITING, position, (queue.flags & 3) as QoS, retain, queue.origin);
@@ -318,11 +328,11 @@ export class Session implements Subscriber {
       sink.out.sealedBytes + sink.out.length + sink.writingBytes <= this.#context.limits.outboundBytesMax;
   }
 
-  #canSend(sink: PacketSink): boolean {
+  #canSend(sink: PacketSink, size: number): boolean {
     if (!this.#hasRoom(sink)) return false;
     const inflight = this.#inflight;
     return inflight === undefined ||
-      (inflight.onWire < this.#windowMax && inflight.onWire < this.#context.limits.inflightMax &&
+      (inflight.hasRoomFor(size, this.#windowMax, this.#context.limits) &&
         !inflight.hasResends && !inflight.isExhausted);
   }
 
@@ -337,7 +347,7 @@ export class Session implements Subscriber {
   ): void {
     const inflight = this.#inflight ??= new InflightWindow();
     const state = qos === 1 ? InflightState.AWAITING_PUBACK : InflightState.AWAITING_PUBREC;
-    const packetId = inflight.add(position, state, retain, origin);
+    const packetId = inflight.add(position, state, retain, origin, boundedSize(position, this.#context));
     this.#context.counters.messagesInflight++;
     const flags = (qos << 1) | (retain ? 1 : 0);
     if (writePublish(this, this.#context, sink, message, flags, packetId, identifiersOf(origin))) {
@@ -351,9 +361,10 @@ export class Session implements Subscriber {
       this.acknowledge(AckHeader.PUBREL, released, 0);
     }
     for (let slot = inflight.slotToResend(); slot !== -1; slot = inflight.slotToResend()) {
-      if (!this.#hasRoom(sink) || inflight.onWire >= Math.min(this.#windowMax, limits.inflightMax)) return;
-      const packetId = inflight.packetIdToResend;
       const position = inflight.positionOf(slot);
+      const size = boundedSize(position, this.#context);
+      if (!this.#hasRoom(sink) || !inflight.hasRoomFor(size, this.#windowMax, limits)) return;
+      const packetId = inflight.packetIdToResend;
       const identifiers = identifiersOf(inflight.originOf(slot));
       const qosBits = inflight.stateOf(slot) === InflightState.AWAITING_PUBACK ? 2 : 4;
       store.read(position, WAITING);
@@ -361,7 +372,7 @@ export class Session implements Subscriber {
       const flags = DUP | qosBits | (inflight.retainOf(slot) ? 1 : 0);
       // Its expiry counts no more: delivery has begun. [MQTT-4.3.3-7]
       if (writePublish(this, this.#context, sink, WAITING, flags, packetId, identifiers)) {
-        inflight.noteResent();
+        inflight.noteResent(size);
       } else {
         counters.messagesInflight--;
         this.#note(ProgressKind.DONE, position, packetId, inflight.originOf(slot));

@@ -19,8 +19,6 @@ export interface SessionHost {
   acknowledge(publisher: Session, header: number, packetId: number, reasonCode: number): void;
   /** Records that PUBREL released a Packet Identifier, then answers PUBCOMP. */
   release(publisher: Session, packetId: number): void;
-  /** True when the Session may publish to the topic. */
-  mayPublish(publisher: Session, topic: Topic): boolean;
   subscribe(session: Session, packet: SubscribePacket): void;
   unsubscribe(session: Session, packet: UnsubscribePacket): void;
   /** The client said goodbye; the connection ends after this. */

@@ -18,6 +18,8 @@ export interface SessionLimits {
   isSharedAvailable: boolean;
   /** Unacknowledged QoS 1 and 2 messages sent to one client. */
   inflightMax: number;
+  /** Stored bytes of those messages, which a single one may exceed; 0 = unbounded. */
+  inflightBytesMax: number;
   /** Receive Maximum announced to v5 clients. */
   receiveMaximum: number;
   /** Topic Alias Maximum announced to v5 clients. */
@@ -37,4 +39,8 @@ export interface SessionLimits {
   keepAliveSecondsMax: number;
   /** Longest Client Identifier in bytes of UTF-8. */
   clientIdBytesMax: number;
+  /** Subscriptions of one Session; 0 = unbounded. */
+  subscriptionsMax: number;
+  /** Whether permissions are asked again for every message that is about to be sent. */
+  isRecheckedOnDeliver: boolean;
 }

@@ -3,8 +3,8 @@
  */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import type { IdentityProvider, Verdict } from "../../src/auth/authenticator.ts";
 import type { EnhancedAuthenticator, ExchangeStep } from "../../src/auth/enhanced_authentication.ts";
+import { type IdentityProvider, named, type Verdict } from "../../src/auth/identity.ts";
 import { asyncScenario, scenario, type World } from "./harness.ts";
 import type { TestClient } from "./test_client.ts";
 
@@ -17,9 +17,9 @@ const WORDS: EnhancedAuthenticator = {
       next: (data) => {
         const text = data === undefined ? "" : new TextDecoder().decode(data);
         if (text === "hello") return { kind: "continue", data: Buffer.from("say word") };
-        if (text !== wanted.shift()) return { kind: "failure", reasonCode: 0x87 };
+        if (text !== wanted.shift()) return { kind: "failure", reasonCode: 0x87, reason: "wrong_word" };
         if (wanted.length > 0) return { kind: "continue", data: Buffer.from("say again") };
-        return { kind: "success", data: Buffer.from("welcome"), username: "talker" };
+        return { kind: "success", data: Buffer.from("welcome"), identity: named("talker") };
       },
     };
   },
@@ -185,7 +185,7 @@ Deno.test(
     assert.deepEqual(client.heard(), ["auth 0x18 'more'"]);
     client.auth(0x18, "SLOW", "y");
     assert.deepEqual(client.heard(), []);
-    slow.asked[1]!({ kind: "success", data: undefined, username: "u" });
+    slow.asked[1]!({ kind: "success", data: undefined, identity: named("u") });
     await world.nextTurn();
     assert.deepEqual(client.heard(), ["connack 0"]);
     const hasty = world.open().sendConnect({ clientId: "h", properties: { authenticationMethod: "SLOW" } });
@@ -201,8 +201,8 @@ Deno.test(
     client.lose();
     world.settle();
     const other = world.open().sendConnect({ clientId: "o", properties: { authenticationMethod: "SLOW" } });
-    slow.asked[0]!({ kind: "success", data: undefined, username: "u" });
-    slow.asked[1]!({ kind: "success", data: undefined, username: "u" });
+    slow.asked[0]!({ kind: "success", data: undefined, identity: named("u") });
+    slow.asked[1]!({ kind: "success", data: undefined, identity: named("u") });
     await world.nextTurn();
     assert.deepEqual(other.heard(), ["connack 0"]);
     assert.deepEqual([...world.core.sessions.sessions.keys()], ["o"]);
@@ -222,7 +222,7 @@ Deno.test(
     const client = world.open().sendConnect({ clientId: "c" });
     client.subscribe(1, "t", 1).publish("t", "1", { qos: 1, messageId: 1 }).publish("t", "2", { qos: 1, messageId: 2 });
     assert.deepEqual(client.heard(), []);
-    verdict.resolve({ kind: "accept", username: "u" });
+    verdict.resolve({ kind: "accept", identity: named("u") });
     await world.nextTurn();
     assert.deepEqual(client.heard(), [
       "connack 0",
@@ -239,7 +239,7 @@ Deno.test(
   "a provider that refuses late closes the connection, and what waited is not handled [MQTT-3.1.4-6]",
   asyncScenario(() => ({ providers: [slowProvider()] }), async (world) => {
     const client = world.open().sendConnect({ clientId: "c" }).publish("t", "x", { qos: 1, messageId: 1 });
-    verdict.resolve({ kind: "refuse", reasonCode: 0x86 });
+    verdict.resolve({ kind: "refuse", reasonCode: 0x86, reason: "bad_password" });
     await world.nextTurn();
     assert.deepEqual(client.heard(), ["connack 0x86", "closed"]);
     assert.equal(client.unreadBytes, 0);
@@ -253,7 +253,7 @@ Deno.test(
     const client = world.open().sendConnect({ clientId: "c" });
     world.settle();
     world.core.sessions.drain();
-    verdict.resolve({ kind: "accept", username: "u" });
+    verdict.resolve({ kind: "accept", identity: named("u") });
     await world.nextTurn();
     assert.deepEqual(client.heard(), ["connack 0x8b", "closed"]);
     assert.equal(world.core.sessions.sessions.size, 0);

@@ -78,7 +78,7 @@ Deno.test(
 
 Deno.test(
   "acknowledgements leave in the order of their packets, refusals included [MQTT-3.4.2-1]",
-  scenario({ authorizer: { mayPublish: (_, topic) => topic !== "forbidden" } }, (world) => {
+  scenario({ permissions: () => ({ mayPublish: (topic) => topic.name !== "forbidden" }) }, (world) => {
     const client = world.client("c");
     client.subscribe(1, "t", 0);
     assert.deepEqual(client.heard(), ["suback #1 0"]);
@@ -109,7 +109,7 @@ Deno.test(
 
 Deno.test(
   "an acknowledgement behind nothing uncommitted does not wait for a commit",
-  scenario({ authorizer: { mayPublish: () => false } }, (world) => {
+  scenario({ permissions: () => ({ mayPublish: () => false }) }, (world) => {
     const client = world.client("c");
     world.store.isSlow = true;
     client.publish("t", "x", { qos: 1, messageId: 1 });

@@ -6,18 +6,22 @@
  * in both, and checks at the end that everybody leaving leaves nothing behind.
  */
 import assert from "node:assert/strict";
-import { type AnonymousPolicy, type IdentityProvider, makeAuthenticator } from "../../src/auth/authenticator.ts";
-import type { Authorizer } from "../../src/auth/authorizer.ts";
+import { makeAuthenticator } from "../../src/auth/authenticator.ts";
+import type { Authorizer, Principal } from "../../src/auth/authorizer.ts";
 import type { EnhancedAuthenticator } from "../../src/auth/enhanced_authentication.ts";
+import { type AnonymousPolicy, type IdentityProvider, named } from "../../src/auth/identity.ts";
 import { BrokerCore } from "../../src/broker/broker_core.ts";
+import type { ListenerTraits, Peer } from "../../src/broker/peer.ts";
 import { TICK_MS } from "../../src/broker/timer_wheel.ts";
 import type { LogWriter } from "../../src/logging/log.ts";
 import type { ConnectionSettings } from "../../src/listeners/connection.ts";
 import { Counters } from "../../src/metrics/counters.ts";
 import { Message } from "../../src/protocol/message.ts";
 import type { SessionLimits } from "../../src/session/session_limits.ts";
+import { ALL_PERMITTED, type Permissions } from "../../src/topics/permissions.ts";
 import { TopicCache } from "../../src/topics/topic.ts";
 import { assertAgreement } from "./agreement.ts";
+import { makeGuards } from "./guards.ts";
 import { asMessageStore, type Crash, SlowStore } from "./slow_store.ts";
 import { type ConnectOptions, type Feed, TestClient } from "./test_client.ts";
 
@@ -29,7 +33,10 @@ export interface WorldOptions {
   readonly anonymous?: AnonymousPolicy;
   readonly providers?: readonly IdentityProvider[];
   readonly enhanced?: readonly EnhancedAuthenticator[];
-  readonly authorizer?: Partial<Authorizer["Service"]>;
+  /** What a client may do, where it differs from everything. */
+  readonly permissions?: (principal: Principal) => Partial<Permissions>;
+  /** Stands in for `permissions` where a backend has to be asked. */
+  readonly authorizer?: Authorizer["Service"];
   readonly connectionsMax?: number;
   readonly settings?: Partial<ConnectionSettings>;
 }
@@ -42,6 +49,7 @@ export class World {
   readonly limits: SessionLimits;
   readonly settings: ConnectionSettings;
   core: BrokerCore;
+  readonly guards = makeGuards();
   readonly clients: TestClient[] = [];
   /** Messages of the lines logged, without their fields. */
   readonly logged: string[] = [];
@@ -52,7 +60,13 @@ export class World {
 
   constructor(options: WorldOptions = {}, readonly feed: Feed = "whole") {
     this.limits = { ...LIMITS, ...options.limits };
-    this.settings = { writeBufferBytes: 64, readTimeoutMs: 30_000, writeTimeoutMs: 30_000, ...options.settings };
+    this.settings = {
+      writeBufferBytes: 64,
+      readTimeoutMs: 30_000,
+      writeTimeoutMs: 30_000,
+      limits: { messageRate: 0, byteRate: 0, isWait: true },
+      ...options.settings,
+    };
     this.#options = options;
     this.store.isDurable = options.isDurable ?? true;
     this.core = this.#start();
@@ -67,11 +81,13 @@ export class World {
       limits: this.limits,
       authenticator: makeAuthenticator(
         () => options.anonymous ?? "true",
-        options.providers ?? [],
+        options.providers ?? [TRUSTING],
         options.enhanced ?? [],
       ),
       topics: new TopicCache(),
-      authorizer: { mayPublish: () => true, maySubscribe: () => true, ...options.authorizer },
+      authorizer: options.authorizer ??
+        { permissionsOf: (principal) => ({ ...ALL_PERMITTED, ...options.permissions?.(principal) }) },
+      guards: this.guards,
       connectionsMax: () => options.connectionsMax ?? 1_000,
       clock: () => this.nowMs,
       defer: (end) => {
@@ -91,9 +107,20 @@ export class World {
     this.core = this.#start();
   }
 
-  /** Opens a network connection; CONNECT is up to the test. */
-  open(isLoopback = true): TestClient {
-    const peer = { remoteAddress: isLoopback ? "127.0.0.1" : "192.0.2.1", isLoopback };
+  /**
+   * Opens a network connection; CONNECT is up to the test.
+   *
+   * @param from Whether from this host, or what else there is to say of the peer.
+   */
+  open(from: boolean | Partial<Peer> = true): TestClient {
+    const isLoopback = from === true;
+    const place: Peer = {
+      remoteAddress: isLoopback ? "127.0.0.1" : "192.0.2.1",
+      isLoopback,
+      certificate: undefined,
+      listener: LISTENER,
+    };
+    const peer = typeof from === "boolean" ? place : { ...place, ...from };
     const client = new TestClient(this, peer, this.settings);
     this.clients.push(client);
     return client;
@@ -165,7 +192,8 @@ export class World {
     this.#commitAll();
     for (const session of [...this.core.sessions.sessions.values()]) {
       const other = this.open();
-      other.sendConnect({ clientId: session.clientId, clean: true });
+      const { clientId, username } = session;
+      other.sendConnect({ clientId, clean: true, ...(username === undefined ? {} : { username }) });
       this.#commitAll();
       other.lose();
       this.#commitAll();
@@ -212,6 +240,13 @@ export class World {
     }
   }
 }
+
+/** Believes every name it is told. */
+const TRUSTING: IdentityProvider = {
+  name: "trusting",
+  verify: ({ username }) => username === undefined ? undefined : { kind: "accept", identity: named(username) },
+};
+const LISTENER: ListenerTraits = { name: "test", anonymous: undefined, versions: undefined };
 
 /** Makes a test of a scenario; see the head of this file. */
 export function scenario(options: WorldOptions, body: (world: World) => void): () => void {
@@ -271,4 +306,7 @@ const LIMITS: SessionLimits = {
   messageExpirySecondsMax: 0,
   keepAliveSecondsMax: 0,
   clientIdBytesMax: 65_535,
+  subscriptionsMax: 0,
+  isRecheckedOnDeliver: false,
+  inflightBytesMax: 0,
 };

@@ -5,7 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { scenario, type World } from "./harness.ts";
-import { publishPacket, type TestClient } from "./test_client.ts";
+import { type ConnectOptions, publishPacket, type TestClient } from "./test_client.ts";
 
 const HOUR = { sessionExpiryInterval: 3_600 };
 
@@ -28,9 +28,13 @@ function publish(world: World, topic: string, qos: 1 | 2, ...payloads: string[])
 }
 
 /** Connects again; the Session must be there. Returns what follows CONNACK. */
-function resume(world: World, clientId: string): { readonly client: TestClient; readonly heard: string[] } {
+function resume(
+  world: World,
+  clientId: string,
+  options: ConnectOptions = {},
+): { readonly client: TestClient; readonly heard: string[] } {
   const client = world.open();
-  assert.equal(client.connect({ clientId, clean: false, properties: HOUR }), "connack 0 present");
+  assert.equal(client.connect({ clientId, clean: false, properties: HOUR, ...options }), "connack 0 present");
   return { client, heard: client.heard() };
 }
 
@@ -51,7 +55,7 @@ Deno.test(
     );
     assert.equal(session.username, "somebody");
     assert.deepEqual([world.counters.sessionsOffline, world.counters.subscriptions], [1, 1]);
-    const { client: back } = resume(world, "c");
+    const { client: back } = resume(world, "c", { username: "somebody" });
     back.publish("t/own", "not to itself", { qos: 1, messageId: 1 });
     world.client("other").publish("t/other", "x", { qos: 1, messageId: 1, retain: true });
     const [puback, message] = back.read();

@@ -106,7 +106,7 @@ Deno.test(
 
 Deno.test(
   "what may not be published goes nowhere: 0x87 in v5, an empty ack in v3 [MQTT-3.3.4-1] [3.1.1:MQTT-3.3.5-2]",
-  scenario({ authorizer: { mayPublish: (client) => client.clientId === "boss" } }, (world) => {
+  scenario({ permissions: ({ clientId }) => ({ mayPublish: () => clientId === "boss" }) }, (world) => {
     const watcher = subscriber(world, "watcher", "#", 2);
     const v5 = world.client("v5").publish("t", "0");
     v5.publish("t", "1", { qos: 1, messageId: 1 }).publish("t", "2", { qos: 2, messageId: 2 });
@@ -123,7 +123,10 @@ Deno.test(
 
 Deno.test(
   "each filter of a SUBSCRIBE is answered for itself: granted, not allowed, not valid [MQTT-3.8.4-5] [MQTT-3.8.4-6] [MQTT-3.9.3-1]",
-  scenario({ authorizer: { maySubscribe: (_, filter) => filter !== "secret" }, limits: { qosMax: 1 } }, (world) => {
+  scenario({
+    permissions: () => ({ grantedQos: (filter, qos) => filter === "secret" ? undefined : qos }),
+    limits: { qosMax: 1 },
+  }, (world) => {
     const filters = ["a", "secret", "$share/g/secret", "a/#/b", "$share/g/b"].map((topic) => ({
       topic,
       qos: 2 as const,

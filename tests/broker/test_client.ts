@@ -9,7 +9,7 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { generate, type IConnectPacket, type IPublishPacket, type ISubscription, type Packet } from "mqtt-packet";
 import { Connection, type ConnectionSettings, type Transport } from "../../src/listeners/connection.ts";
-import type { Peer } from "../../src/broker/session_manager.ts";
+import type { Peer } from "../../src/broker/peer.ts";
 import { PacketReader, type Received, textOf } from "./packet_text.ts";
 import type { World } from "./harness.ts";
 

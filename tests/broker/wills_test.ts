@@ -189,14 +189,14 @@ Deno.test(
 Deno.test(
   "CONNECT with a Will Topic the client may not publish to is refused with 0x87",
   scenario(
-    { authorizer: { mayPublish: (client, topic) => client.username === "boss" || topic !== "will" } },
+    { permissions: ({ clientId }) => ({ mayPublish: (topic) => clientId === "boss" || topic.name !== "will" }) },
     (world) => {
       assert.deepEqual(world.open().sendConnect({ will: WILL }).heard(), ["connack 0x87", "closed"]);
       assert.deepEqual(world.open().sendConnect({ will: WILL, protocolVersion: 4, clientId: "c" }).heard(), [
         "connack 5",
         "closed",
       ]);
-      assert.deepEqual(world.open().sendConnect({ will: WILL, username: "boss" }).heard(), ["connack 0"]);
+      assert.deepEqual(world.open().sendConnect({ will: WILL, clientId: "boss" }).heard(), ["connack 0"]);
     },
   ),
 );

@@ -33,7 +33,6 @@ export class RecordingHost implements SessionHost {
   readonly published: Published[] = [];
   /** Everything but `publish`, as lines. */
   readonly calls: string[] = [];
-  isAllowed = true;
   fault: Fault | undefined = undefined;
 
   publish(_publisher: Session, message: Message, topic: Topic, packetId: number): void {
@@ -60,10 +59,6 @@ export class RecordingHost implements SessionHost {
 
   release(_publisher: Session, packetId: number): void {
     this.calls.push(`release #${packetId}`);
-  }
-
-  mayPublish(): boolean {
-    return this.isAllowed;
   }
 
   subscribe(_session: Session, packet: SubscribePacket): void {

@@ -5,6 +5,7 @@
 
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
+import { ALL_PERMITTED } from "../../src/topics/permissions.ts";
 import { assertFault, HandlerRig } from "./handler_rig.ts";
 import { START_MS } from "./session_rig.ts";
 
@@ -166,13 +167,13 @@ Deno.test("PacketHandler refuses a payload that is not the UTF-8 it says it is",
 
 Deno.test("PacketHandler acknowledges what may not be published with 0x87, and forgets QoS 0", () => {
   const rig = new HandlerRig();
-  rig.host.isAllowed = false;
+  rig.session.permissions = { ...ALL_PERMITTED, mayPublish: () => false };
   assert.equal(rig.send(), undefined);
   assert.equal(rig.send({ qos: 1, messageId: 1 }), undefined);
   assert.equal(rig.send({ qos: 2, messageId: 2 }), undefined);
   assert.deepEqual(rig.host.calls, ["acknowledge 0x40 #1 0x87", "acknowledge 0x50 #2 0x87"]);
   rig.assertDropped({ not_authorized: 3 });
-  rig.host.isAllowed = true;
+  rig.session.permissions = ALL_PERMITTED;
   assert.equal(rig.send({ qos: 2, messageId: 2 }), undefined);
   assert.deepEqual(rig.host.published.map(({ packetId }) => packetId), [2]);
 });

@@ -46,6 +46,9 @@ export function limitsOf(changes: Partial<SessionLimits> = {}): SessionLimits {
     messageExpirySecondsMax: 0,
     keepAliveSecondsMax: 60,
     clientIdBytesMax: 65_535,
+    subscriptionsMax: 0,
+    isRecheckedOnDeliver: false,
+    inflightBytesMax: 0,
     ...changes,
   };
 }
@@ -108,6 +111,7 @@ const PROGRESS_NAMES = new Map(Object.entries(ProgressKind).map(([name, kind]) =
 
 /** A connection that keeps what is written until a test takes it. */
 export class RecordingSink implements PacketSink {
+  readonly remoteAddress = "127.0.0.1";
   readonly out = new WriteBuffer(64);
   writingBytes = 0;
   isTouched = false;

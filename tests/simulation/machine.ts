@@ -19,8 +19,10 @@ import { Metadata } from "../../src/storage/metadata.ts";
 import { type OpenedStore, openStore } from "../../src/storage/open_store.ts";
 import { BLOCK_HEADER_BYTES, parseSegmentName, readBlocks } from "../../src/storage/segment.ts";
 import type { SqliteSettings } from "../../src/storage/sqlite_settings.ts";
+import { ALL_PERMITTED } from "../../src/topics/permissions.ts";
 import { TopicCache } from "../../src/topics/topic.ts";
 import { type CrashKind, FaultyDisk } from "../storage/faulty_disk.ts";
+import { makeGuards } from "../broker/guards.ts";
 import { asMessageStore, Ledger, NotedStore } from "./ledger.ts";
 
 /** What picks; the same answers give the same run. */
@@ -172,7 +174,8 @@ export class Machine {
       limits: { ...LIMITS, inflightMax: this.#settings.inflightMax },
       authenticator: makeAuthenticator(() => "true", [], []),
       topics: new TopicCache(),
-      authorizer: { mayPublish: () => true, maySubscribe: () => true },
+      authorizer: { permissionsOf: () => ALL_PERMITTED },
+      guards: makeGuards(),
       connectionsMax: () => 10_000,
       clock: () => this.nowMs,
       defer: (end) => this.#turns.push(end),
@@ -417,4 +420,7 @@ const LIMITS: SessionLimits = {
   messageExpirySecondsMax: 0,
   keepAliveSecondsMax: 0,
   clientIdBytesMax: 65_535,
+  subscriptionsMax: 0,
+  isRecheckedOnDeliver: false,
+  inflightBytesMax: 0,
 };

@@ -1,0 +1,193 @@
+/**
+ * Who is let in: everything that is asked about a CONNECT before a Session is opened for it.
+ *
+ *   listener's versions ──▶ memory ──▶ bans ──▶ delay after failures ──▶ who is it ──▶ bans ──▶ what may it do
+ *        ──▶ its Will Message ──▶ admitted, once it is not flapping
+ *
+ * What costs nothing is asked first, so that a stranger who is turned away anyway makes no work. A client is told little:
+ * the Reason Code, and a sentence only where it gives nothing away. The log and a counter get the reason.
+ */
+import type { Authorizer } from "../auth/authorizer.ts";
+import type { BanList, BanSubject } from "../auth/ban_list.ts";
+import type { FailureDelay } from "../auth/failure_delay.ts";
+import type { Flapping } from "../auth/flapping.ts";
+import type { Identity, Verdict } from "../auth/identity.ts";
+import type { LogWriter } from "../logging/log.ts";
+import type { ConnectPacket, Will } from "../protocol/packets.ts";
+import { ReasonCode } from "../protocol/reason_codes.ts";
+import type { Permissions } from "../topics/permissions.ts";
+import type { TopicCache } from "../topics/topic.ts";
+import type { Authentication } from "./authentication.ts";
+import {
+  BANNED,
+  EXPIRED,
+  LOGGED_CHARS_MAX,
+  MEMORY_HIGH,
+  NO_PERMISSIONS,
+  type Refusal,
+  TOO_MANY_FAILURES,
+  VERSION_NOT_SERVED,
+  WILL_FORBIDDEN,
+} from "./connect_refusals.ts";
+import type { MemoryPressure } from "./memory_pressure.ts";
+import type { ConnectingClient } from "./session_manager.ts";
+import { Timer, type TimerWheel } from "./timer_wheel.ts";
+
+/** A client that may have its Session. */
+export interface Admitted {
+  readonly identity: Identity;
+  readonly permissions: Permissions;
+  /** Last Authentication Data of an enhanced authentication, for CONNACK. */
+  readonly authenticationData: Uint8Array | undefined;
+}
+
+/** Hears the decision once, unless the connection ends before. */
+export type AdmissionListener = (decision: Admitted | Refusal) => void;
+
+/** What remembers misbehaviour. */
+export interface Guards {
+  readonly bans: BanList;
+  readonly failures: FailureDelay;
+  readonly flapping: Flapping;
+}
+
+/** The parts of the broker that a decision needs. */
+export interface AdmissionParts {
+  readonly authentication: Authentication;
+  readonly authorizer: Authorizer["Service"];
+  readonly guards: Guards;
+  readonly memory: MemoryPressure;
+  readonly topics: TopicCache;
+  readonly wheel: TimerWheel;
+  readonly log: LogWriter;
+}
+
+/** True for a decision that lets the client in. */
+export function isAdmitted(decision: Admitted | Refusal): decision is Admitted {
+  return "permissions" in decision;
+}
+
+/** See the head of this file. */
+export class Admission {
+  readonly #parts: AdmissionParts;
+
+  constructor(parts: AdmissionParts) {
+    this.#parts = parts;
+  }
+
+  /** Decides about a CONNECT whose form was checked; `heard` is called now or later. */
+  decide(
+    client: ConnectingClient,
+    packet: ConnectPacket,
+    clientId: string,
+    clock: () => number,
+    heard: AdmissionListener,
+  ): void {
+    const { guards: { failures }, wheel } = this.#parts;
+    const nowMs = clock();
+    const refusal = this.#refusalOfStranger(client, packet, clientId, nowMs);
+    if (refusal !== undefined) return heard(refusal);
+    if (!hasCredentials(packet)) return this.#identify(client, packet, clientId, clock, heard);
+    const waitMs = failures.reserve(client.peer.remoteAddress, nowMs);
+    if (waitMs === undefined) return heard(TOO_MANY_FAILURES);
+    if (waitMs === 0) return this.#identify(client, packet, clientId, clock, heard);
+    const timedOut = () => {
+      if (client.isOpen) this.#identify(client, packet, clientId, clock, heard);
+    };
+    wheel.schedule(new Timer({ timedOut }), nowMs + waitMs);
+  }
+
+  /** What is known before the client has said who it is. */
+  #refusalOfStranger(
+    { peer }: ConnectingClient,
+    packet: ConnectPacket,
+    clientId: string,
+    nowMs: number,
+  ): Refusal | undefined {
+    const { versions } = peer.listener;
+    if (versions !== undefined && !versions.has(packet.version)) return VERSION_NOT_SERVED;
+    if (this.#parts.memory.isHigh) return MEMORY_HIGH;
+    const stranger = { clientId, username: undefined, address: peer.remoteAddress };
+    return this.isBanned(stranger, nowMs) ? BANNED : undefined;
+  }
+
+  #identify(
+    client: ConnectingClient,
+    packet: ConnectPacket,
+    clientId: string,
+    clock: () => number,
+    heard: AdmissionListener,
+  ): void {
+    const { failures } = this.#parts.guards;
+    const address = client.peer.remoteAddress;
+    this.#parts.authentication.verify(client, packet, clientId, (verdict, data) => {
+      if (isFailure(verdict) && hasCredentials(packet)) failures.failed(address, clock());
+      if (!client.isOpen) return;
+      if (verdict.kind === "refuse") return heard(verdict);
+      if (hasCredentials(packet)) failures.succeeded(address);
+      this.#authorize(client, packet, clientId, verdict.identity, data, clock, heard);
+    });
+  }
+
+  #authorize(
+    client: ConnectingClient,
+    packet: ConnectPacket,
+    clientId: string,
+    identity: Identity,
+    authenticationData: Uint8Array | undefined,
+    clock: () => number,
+    heard: AdmissionListener,
+  ): void {
+    const { username, expiresAtMs } = identity;
+    const address = client.peer.remoteAddress;
+    const nowMs = clock();
+    if (this.isBanned({ clientId, username, address }, nowMs)) return heard(BANNED);
+    if (expiresAtMs !== undefined && expiresAtMs <= nowMs) return heard(EXPIRED);
+    const decide = (permissions: Permissions | undefined) => {
+      if (!client.isOpen) return;
+      if (permissions === undefined) heard(NO_PERMISSIONS);
+      else if (packet.will !== undefined && !this.mayLeave(packet.will, permissions)) heard(WILL_FORBIDDEN);
+      else heard({ identity, permissions, authenticationData });
+    };
+    const permissions = this.#parts.authorizer.permissionsOf({ clientId, ...identity });
+    if (permissions instanceof Promise) permissions.then(decide);
+    else decide(permissions);
+  }
+
+  /** True when a ban of the client, the user or the address holds. */
+  isBanned(subject: BanSubject, nowMs: number): boolean {
+    return this.#parts.guards.bans.isBanned(subject, nowMs) !== undefined;
+  }
+
+  /**
+   * Counts a connection that is about to get its Session, and bans a client that connects again and again. Asked only
+   * for who may have the Session, so that nobody gets the client of another banned.
+   */
+  isFlapping(clientId: string, username: string | undefined, nowMs: number): boolean {
+    const { flapping, bans } = this.#parts.guards;
+    const untilMs = flapping.connected(clientId, username, nowMs);
+    if (untilMs === undefined) return false;
+    bans.ban("client", clientId, untilMs, "flapping");
+    this.#parts.log.limited("client_banned", "warn", "client banned, it connects again and again", {
+      clientId: clientId.slice(0, LOGGED_CHARS_MAX),
+      until: new Date(untilMs).toISOString(),
+    });
+    return true;
+  }
+
+  /** True when a Will Message may be published by such a client. */
+  mayLeave(will: Will, permissions: Permissions): boolean {
+    const topic = this.#parts.topics.intern(will.topic);
+    return topic !== undefined && permissions.mayPublish(topic, will.qos, will.retain);
+  }
+}
+
+function hasCredentials(packet: ConnectPacket): boolean {
+  return packet.username !== undefined || packet.password !== undefined || packet.authenticationMethod !== undefined;
+}
+
+/** A refusal that the client brought on itself, by what it presented; a backend that is down is not its fault. */
+function isFailure(verdict: Verdict): boolean {
+  return verdict.kind === "refuse" &&
+    (verdict.reasonCode === ReasonCode.BAD_USER_NAME_OR_PASSWORD || verdict.reasonCode === ReasonCode.NOT_AUTHORIZED);
+}
