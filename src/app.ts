@@ -13,16 +13,15 @@ import { pidFileLayer } from "./cli/pid_file.ts";
 import type { StopDeadline } from "./cli/run_main.ts";
 import type { LoadedConfig, Sources } from "./config/load.ts";
 import { AdminHttpServer } from "./admin/http_server.ts";
-import { type AnonymousPolicy, Authenticator } from "./auth/authenticator.ts";
-import { Authorizer } from "./auth/authorizer.ts";
 import { Broker } from "./broker/broker.ts";
 import { ConfigStore } from "./config/reload.ts";
 import type { Config } from "./config/schema.ts";
 import { formatBindAddress } from "./config/value_types.ts";
 import { VERSION } from "./config/version.ts";
+import { identity } from "./identity.ts";
 import type { LogFileUnavailable } from "./logging/errors.ts";
 import { failureFields } from "./logging/failure_fields.ts";
-import { Listeners } from "./listeners/listeners.ts";
+import { Listeners, type OpenListener } from "./listeners/listeners.ts";
 import { Level, Log } from "./logging/log.ts";
 import { launchSupervised, Supervisor } from "./logging/supervisor.ts";
 import { taskFamilies } from "./metrics/broker_families.ts";
@@ -106,17 +105,6 @@ function followConfig(deadline: StopDeadline) {
   }));
 }
 
-/** Who clients are and what they may do. */
-const identity = Layer.mergeAll(
-  Layer.unwrap(
-    Effect.map(
-      ConfigStore,
-      (store) => Authenticator.layer(() => String(store.current().auth.allowAnonymous) as AnonymousPolicy),
-    ),
-  ),
-  Authorizer.layerAllowAll,
-);
-
 /** Stands in when metrics are disabled. */
 const noAdmin = Layer.succeed(AdminHttpServer, AdminHttpServer.of({ hostname: "", port: 0 }));
 
@@ -129,7 +117,7 @@ const countTasks = Layer.effectDiscard(Effect.gen(function* () {
 
 /** Built last and closed first: in between the broker serves. */
 const ready = Layer.effectDiscard(Effect.gen(function* () {
-  const { tcp, websocket } = yield* Listeners;
+  const { open } = yield* Listeners;
   const admin = yield* AdminHttpServer;
   const readiness = yield* Readiness;
   const { counters } = yield* Metrics;
@@ -142,8 +130,22 @@ const ready = Layer.effectDiscard(Effect.gen(function* () {
       }),
   );
   const metrics = admin.port === 0 ? undefined : formatBindAddress(admin);
-  yield* Effect.logInfo("promptmq is ready", { tcp, ws: websocket, metrics });
+  const addresses = Object.fromEntries(LISTENERS_BY_KEY.map((name) => [name, addressOf(open, name)]));
+  const listed = open.filter(({ name }) => !LISTENERS_BY_KEY.includes(name)).map(describeListener);
+  const listeners = listed.length === 0 ? undefined : listed;
+  yield* Effect.logInfo("promptmq is ready", { ...addresses, listeners, metrics });
 }));
+
+/** Names of the listeners that the keys of section `server` open. */
+const LISTENERS_BY_KEY: readonly string[] = ["tcp", "ws", "tls", "wss", "unix"];
+
+function addressOf(open: readonly OpenListener[], name: string): string | undefined {
+  return open.find((listener) => listener.name === name)?.address;
+}
+
+function describeListener({ name, type, address }: OpenListener): string {
+  return `${name} ${type} ${address}`;
+}
 
 /** One line: a sentence for what an operator can change, stacks only for a bug. */
 function logStop(cause: Cause.Cause<unknown>): Effect.Effect<void> {

@@ -5,26 +5,39 @@
 
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
+import { listenersOf } from "./config/listener_list.ts";
 import { ConfigStore } from "./config/reload.ts";
 import type { Config } from "./config/schema.ts";
-import { Listeners } from "./listeners/listeners.ts";
+import { Listeners, type OpenListener } from "./listeners/listeners.ts";
 import { Log } from "./logging/log.ts";
 
 /** Warns at the start, and when a reload of `auth.allow-anonymous` lets strangers in. */
 export const warnOfOpenDoor = Layer.effectDiscard(Effect.gen(function* () {
-  const { tcp, websocket } = yield* Listeners;
+  const { open } = yield* Listeners;
   const log = yield* Log;
   const store = yield* ConfigStore;
-  const doors = [tcp, websocket].filter((address) => address !== undefined && !isLoopback(address)).join(" or ");
-  let isOpen = false;
+  let warnedOf = "";
   const apply = (config: Config) => {
-    const wasOpen = isOpen;
-    isOpen = config.auth.allowAnonymous === true && doors !== "";
-    if (isOpen && !wasOpen) log.write("warn", `anyone who reaches ${doors} may connect, publish and subscribe`);
+    const doors = openDoors(open, config).join(" or ");
+    const isNew = doors !== "" && doors !== warnedOf;
+    warnedOf = doors;
+    if (isNew) log.write("warn", `anyone who reaches ${doors} may connect without credentials`);
   };
   apply(store.current());
   yield* store.subscribe(apply);
 }));
+
+/** Addresses at which clients from other hosts need to prove nothing. */
+function openDoors(open: readonly OpenListener[], config: Config): string[] {
+  const entries = listenersOf(config);
+  return open.filter(({ name, type, address }) => {
+    if (type === "unix" || isLoopback(address)) return false;
+    const entry = entries.find((configured) => configured.name === name);
+    // A certificate is proof enough, whatever the policy for those who show none.
+    if (entry?.clientAuth === "require") return false;
+    return (entry?.allowAnonymous ?? config.auth.allowAnonymous) === true;
+  }).map(({ address }) => address);
+}
 
 /** Whether only this host reaches an address as a listener gives it: IP address and port. */
 function isLoopback(address: string): boolean {

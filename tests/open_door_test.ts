@@ -4,14 +4,11 @@ import * as Logger from "effect/Logger";
 import assert from "node:assert/strict";
 import { load } from "../src/config/load.ts";
 import { ConfigStore } from "../src/config/reload.ts";
-import { Listeners } from "../src/listeners/listeners.ts";
+import { Listeners, type OpenListener } from "../src/listeners/listeners.ts";
 import { Level, Log } from "../src/logging/log.ts";
 import { warnOfOpenDoor } from "../src/open_door.ts";
 
-interface Addresses {
-  readonly tcp: string | undefined;
-  readonly websocket: string | undefined;
-}
+type Addresses = Readonly<Record<string, string>>;
 
 /** What is logged over the start and one reload per further value of `auth.allow-anonymous`. */
 async function logOf(addresses: Addresses, first: string, ...reloads: readonly string[]): Promise<readonly string[]> {
@@ -32,7 +29,7 @@ async function logOf(addresses: Addresses, first: string, ...reloads: readonly s
   });
   const layer = warnOfOpenDoor.pipe(Layer.provideMerge(Layer.mergeAll(
     ConfigStore.layer(Effect.runSync(load(sources)), sources),
-    Layer.succeed(Listeners, Listeners.of(addresses)),
+    Layer.succeed(Listeners, Listeners.of({ open: openListeners(addresses) })),
     Layer.succeed(Log, log),
     Logger.layer([]),
   )));
@@ -40,20 +37,24 @@ async function logOf(addresses: Addresses, first: string, ...reloads: readonly s
   return lines;
 }
 
-const PUBLIC = { tcp: "0.0.0.0:1883", websocket: ":::8080" };
-const WARNING = "warn anyone who reaches 0.0.0.0:1883 or :::8080 may connect, publish and subscribe";
+function openListeners(addresses: Addresses): OpenListener[] {
+  return Object.entries(addresses).map(([name, address]) => ({ name, type: name as OpenListener["type"], address }));
+}
+
+const PUBLIC = { tcp: "0.0.0.0:1883", ws: ":::8080" };
+const WARNING = "warn anyone who reaches 0.0.0.0:1883 or :::8080 may connect without credentials";
 
 Deno.test("warnOfOpenDoor names the addresses other hosts reach when anonymous clients are accepted", async () => {
   assert.deepEqual(await logOf(PUBLIC, "true"), [WARNING]);
-  assert.deepEqual(await logOf({ tcp: "127.0.0.1:1883", websocket: "192.0.2.1:80" }, "true"), [
-    "warn anyone who reaches 192.0.2.1:80 may connect, publish and subscribe",
+  assert.deepEqual(await logOf({ tcp: "127.0.0.1:1883", ws: "192.0.2.1:80" }, "true"), [
+    "warn anyone who reaches 192.0.2.1:80 may connect without credentials",
   ]);
 });
 
 Deno.test("warnOfOpenDoor is silent when only this host gets in", async () => {
   for (const policy of ["false", "loopback"]) assert.deepEqual(await logOf(PUBLIC, policy), []);
-  for (const websocket of ["::1:8080", "[::1]:8080", undefined]) {
-    assert.deepEqual(await logOf({ tcp: "127.0.0.1:1883", websocket }, "true"), []);
+  for (const ws of ["::1:8080", "[::1]:8080"]) {
+    assert.deepEqual(await logOf({ tcp: "127.0.0.1:1883", ws }, "true"), []);
   }
 });
 

@@ -9,7 +9,8 @@ import { problemsOfSource, problemsOfText, type SourceFile } from "./tidy/rules.
 const ROOT = new URL("../", import.meta.url);
 /** What tools and the broker itself leave in a working copy. */
 const NOT_OURS = new Set([".git", "node_modules", "dist", "data", "cov", "deno.lock"]);
-const TEXT_FILE = /(?:\.(?:ts|js|json|md|ya?ml|py|sh|html|css)|Dockerfile|\/run|\.dockerignore|\.gitignore|LICENSE)$/;
+const TEXT_FILE =
+  /(?:\.(?:ts|js|json|md|ya?ml|py|sh|html|css|service)|Dockerfile|\/run|\.dockerignore|\.gitignore|LICENSE)$/;
 
 /** Reads all text files below `folder`, a path from the root that is empty or ends in `/`. */
 async function readTexts(folder: string): Promise<SourceFile[]> {

@@ -11,8 +11,9 @@
  * when they are gone. Nothing here waits and nothing is allocated per packet.
  */
 import type { BrokerCore } from "../broker/broker_core.ts";
+import type { Peer } from "../broker/peer.ts";
 import type { Reader } from "../broker/router.ts";
-import type { ConnectingClient, Peer } from "../broker/session_manager.ts";
+import type { ConnectingClient } from "../broker/session_manager.ts";
 import { Timer, type TimerOwner } from "../broker/timer_wheel.ts";
 import type { Flushable } from "../broker/turn.ts";
 import { decodeClientPacket } from "../protocol/codec.ts";
@@ -23,6 +24,7 @@ import { Fault, PacketType } from "../protocol/packets.ts";
 import { ReasonCode, reasonCodeName } from "../protocol/reason_codes.ts";
 import { recycle, WriteBuffer } from "../protocol/write_buffer.ts";
 import type { Session } from "../session/session.ts";
+import { type LimitedClient, type SharedTraffic, TrafficLimits, type TrafficSettings } from "./traffic_limits.ts";
 
 /** The socket, as a connection needs it. */
 export interface Transport {
@@ -44,10 +46,12 @@ export interface ConnectionSettings {
   writeBufferBytes: number;
   readTimeoutMs: number;
   writeTimeoutMs: number;
+  /** Rates of each connection by itself. */
+  readonly limits: TrafficSettings;
 }
 
 /** See the head of this file. */
-export class Connection implements ConnectingClient, Flushable, TimerOwner, Reader {
+export class Connection implements ConnectingClient, Flushable, TimerOwner, Reader, LimitedClient {
   readonly out: WriteBuffer;
   writingBytes = 0;
   isTouched = false;
@@ -55,6 +59,9 @@ export class Connection implements ConnectingClient, Flushable, TimerOwner, Read
   readonly #core: BrokerCore;
   readonly #transport: Transport;
   readonly #settings: ConnectionSettings;
+  readonly #shared: SharedTraffic | null;
+  /** Null until some rate is set. */
+  #traffic: TrafficLimits | null = null;
   readonly #openedMs: number;
   readonly #timer: Timer;
   #state: number = State.AWAITING_CONNECT;
@@ -68,10 +75,18 @@ export class Connection implements ConnectingClient, Flushable, TimerOwner, Read
   #lastReceivedMs: number;
   #writingSinceMs = 0;
 
-  constructor(core: BrokerCore, transport: Transport, readonly peer: Peer, settings: ConnectionSettings) {
+  /** @param shared Rates of the listener's clients together, or null where it has none. */
+  constructor(
+    core: BrokerCore,
+    transport: Transport,
+    readonly peer: Peer,
+    settings: ConnectionSettings,
+    shared: SharedTraffic | null = null,
+  ) {
     this.#core = core;
     this.#transport = transport;
     this.#settings = settings;
+    this.#shared = shared;
     this.out = new WriteBuffer(settings.writeBufferBytes);
     this.#openedMs = this.#lastReceivedMs = core.clock();
     this.#timer = new Timer(this);
@@ -79,13 +94,17 @@ export class Connection implements ConnectingClient, Flushable, TimerOwner, Read
     core.wheel.schedule(this.#timer, this.#openedMs + settings.readTimeoutMs);
   }
 
+  get remoteAddress(): string {
+    return this.peer.remoteAddress;
+  }
+
   /**
-   * True while received bytes must wait: for the answer to CONNECT, for a commit, or for a peer that asks and asks and
-   * does not read the answers.
+   * True while received bytes must wait: for the answer to CONNECT, for a commit, for memory, for its rate, or for a peer
+   * that asks and asks and does not read the answers.
    */
   get isPaused(): boolean {
     if (this.#state !== State.CONNECTED) return this.#state === State.CONNECTING && !this.#isExchanging;
-    return this.#isHeldBack || this.#isFlooded;
+    return this.#isHeldBack || this.#isFlooded || (this.#traffic !== null && this.#traffic.isWaiting);
   }
 
   /** Deliveries stop at the bound; only answers can go on to twice of it. */
@@ -108,22 +127,18 @@ export class Connection implements ConnectingClient, Flushable, TimerOwner, Read
     const core = this.#core;
     this.#lastReceivedMs = nowMs;
     core.turn.schedule(nowMs);
+    this.#traffic ??= TrafficLimits.ifAny(this.#settings.limits, this.#shared, this, core, nowMs);
     let offset = start;
     while (offset < end) {
       if (this.#state >= State.CLOSING) return end;
       if (this.isPaused) return offset;
-      if (core.router.isCongested) {
-        this.#isHeldBack = true;
-        core.router.whenRelieved(this);
-        return offset;
-      }
+      if (core.router.isCongested) return this.#holdBack(core.router, offset);
+      const first = bytes[offset]!;
+      if (core.memory.isHigh && this.#addsToMemory(first)) return this.#holdBack(core.memory, offset);
       const status = FRAMER.next(bytes, offset, end);
-      const { bodyStart, packetEnd, packetSize } = FRAMER;
-      const fault = this.#faultOfFrame(
-        status,
-        bytes[offset]!,
-        status === Frame.WHOLE ? packetEnd - offset : packetSize,
-      );
+      const { bodyStart, packetEnd } = FRAMER;
+      const size = status === Frame.WHOLE ? packetEnd - offset : FRAMER.packetSize;
+      const fault = this.#faultOfFrame(status, first, size);
       if (fault !== undefined) {
         this.#fail(fault, nowMs);
         return end;
@@ -131,9 +146,13 @@ export class Connection implements ConnectingClient, Flushable, TimerOwner, Read
       if (status === Frame.INCOMPLETE) return offset;
       core.counters.packetsReceived++;
       if (this.#state === State.CONNECTED) {
+        if (this.#traffic !== null && !this.#traffic.mayHandle(first, size, nowMs)) {
+          this.disconnect(ReasonCode.MESSAGE_RATE_TOO_HIGH);
+          return end;
+        }
         const broken = core.handler.handlePacket(this.#session!, bytes, offset, bodyStart, packetEnd, nowMs);
         if (broken !== undefined) this.#fail(broken, nowMs);
-        else if (bytes[offset]! >> 4 === PacketType.DISCONNECT) this.#leave(nowMs);
+        else if (first >> 4 === PacketType.DISCONNECT) this.#leave(nowMs);
       } else this.#handleBeforeConnack(bytes.subarray(offset, packetEnd), nowMs);
       offset = packetEnd;
     }
@@ -147,6 +166,12 @@ export class Connection implements ConnectingClient, Flushable, TimerOwner, Read
 
   relieved(): void {
     this.#isHeldBack = false;
+    this.#transport.resume();
+  }
+
+  waited(nowMs: number): void {
+    // The silence was ours, not the client's.
+    this.#lastReceivedMs = nowMs;
     this.#transport.resume();
   }
 
@@ -229,11 +254,20 @@ export class Connection implements ConnectingClient, Flushable, TimerOwner, Read
 
   disconnect(reasonCode: number, reasonString?: string): void {
     if (!this.isOpen) return;
-    const nowMs = this.#core.clock();
-    if (this.#state === State.CONNECTED && this.#isV5) {
-      this.#sayGoodbye(reasonCode, reasonString);
-    }
-    this.#leave(nowMs);
+    if (this.#state === State.CONNECTED && this.#isV5) this.#sayGoodbye(reasonCode, reasonString);
+    this.#leave(this.#core.clock());
+  }
+
+  #holdBack(cause: { whenRelieved(reader: Reader): void }, offset: number): number {
+    this.#isHeldBack = true;
+    cause.whenRelieved(this);
+    return offset;
+  }
+
+  /** Known with the first byte: memory that is short is not for the rest of the packet either. */
+  #addsToMemory(first: number): boolean {
+    const type = first >> 4;
+    return this.#state === State.CONNECTED && (type === PacketType.PUBLISH || type === PacketType.SUBSCRIBE);
   }
 
   /** The rules that hold for every packet before it is looked into. */
@@ -303,6 +337,8 @@ export class Connection implements ConnectingClient, Flushable, TimerOwner, Read
     if (this.#state >= State.CLOSING) return;
     this.#state = State.CLOSING;
     this.isOpen = false;
+    this.#traffic?.close();
+    this.#core.memory.forget(this);
     this.#core.wheel.schedule(this.#timer, nowMs + CLOSING_MS_MAX);
     this.touch();
     // A transport that was paused reads on, so that it sees the peer's end.

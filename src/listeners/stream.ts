@@ -195,8 +195,8 @@ export class StreamTransport implements Transport {
   }
 }
 
-/** Everything the system reports of a socket is one of the runtime's own error classes. */
-function isSocketError(error: unknown): boolean {
+/** True for what the system reports of a socket: one of the runtime's own error classes, and no bug. */
+export function isSocketError(error: unknown): boolean {
   return error instanceof Error && SOCKET_ERRORS.has(error.name);
 }
 

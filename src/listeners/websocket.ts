@@ -1,5 +1,5 @@
 /**
- * A TCP socket seen through WebSocket: whoever reads and writes it sees the MQTT bytes alone. [MQTT 5.0, 6]
+ * A TCP or TLS socket seen through WebSocket: whoever reads and writes it sees the MQTT bytes alone. [MQTT 5.0, 6]
  *
  *   HEAD ──101──▶ FRAMES ──Close, fault──▶ ENDED: `farewell` says Close
  *     └───────────refused────────────────▶ ENDED: `farewell` says why, in HTTP
@@ -16,7 +16,9 @@ import {
   endOfHead,
   type HandshakeAnswer,
   HEAD_BYTES_MAX,
+  refuseClient,
   refuseLongHead,
+  type RequestOrigin,
 } from "./websocket_handshake.ts";
 
 /** What a WebSocket needs of the socket below it; a `Deno.TcpConn` has it. */
@@ -27,7 +29,7 @@ export class WebSocketByteSocket implements ByteSocket {
   wasFilled = false;
   readonly #socket: HalfCloseSocket;
   readonly #path: string;
-  readonly #onStranger: () => void;
+  readonly #mayUpgrade: (origin: RequestOrigin) => boolean;
   readonly #frames = new FrameReader();
   /** The request head so far; undefined once it was answered. */
   #head: Uint8Array | undefined = NOTHING;
@@ -44,12 +46,12 @@ export class WebSocketByteSocket implements ByteSocket {
 
   /**
    * @param path The configured path of the handshake.
-   * @param onStranger Called before the upgrade when it is a page of another site that connects.
+   * @param mayUpgrade Called once, for a good request, before it is answered; false refuses it with 403.
    */
-  constructor(socket: HalfCloseSocket, path: string, onStranger: () => void) {
+  constructor(socket: HalfCloseSocket, path: string, mayUpgrade: (origin: RequestOrigin) => boolean) {
     this.#socket = socket;
     this.#path = path;
-    this.#onStranger = onStranger;
+    this.#mayUpgrade = mayUpgrade;
   }
 
   /** Reads MQTT bytes to the front of `buffer`; null when the WebSocket ended, in whatever way. */
@@ -119,7 +121,10 @@ export class WebSocketByteSocket implements ByteSocket {
       this.#refuse(answer);
       return 0;
     }
-    if (!answer.accepted.isLocalOrigin) this.#onStranger();
+    if (!this.#mayUpgrade(answer.accepted)) {
+      this.#refuse(refuseClient());
+      return 0;
+    }
     await this.#writeAll(answer.response);
     this.#isUpgraded = true;
     const headCount = end - before;

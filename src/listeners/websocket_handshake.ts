@@ -20,14 +20,21 @@ export const HEAD_BYTES_MAX = 16_384;
 /** What is written back. Without `accepted` it is a refusal, and the connection ends. */
 export interface HandshakeAnswer {
   readonly response: Uint8Array;
-  readonly accepted?: {
-    /**
-     * True when a connection from this host may be trusted like any other local one: it comes from a program, which
-     * sends no Origin, or from a page of this host. A page of another site runs in a browser here too, but is a
-     * stranger. What Host says does not count: a stranger's name can be made to lead here.
-     */
-    readonly isLocalOrigin: boolean;
-  };
+  readonly accepted?: RequestOrigin;
+}
+
+/** What a request says about where it comes from. */
+export interface RequestOrigin {
+  /**
+   * True when a connection from this host may be trusted like any other local one: it comes from a program, which
+   * sends no Origin, or from a page of this host. A page of another site runs in a browser here too, but is a
+   * stranger. What Host says does not count: a stranger's name can be made to lead here.
+   */
+  readonly isLocal: boolean;
+  /** True when something stands in between, or the client pretends so: there is a field as HTTP proxies add them. */
+  readonly isForwarded: boolean;
+  /** Values of the fields `X-Forwarded-For`, in their order. */
+  readonly forwardedFor: readonly string[];
 }
 
 /**
@@ -46,6 +53,11 @@ export function endOfHead(bytes: Uint8Array, from: number, end: number): number 
 /** The answer to a request whose head is longer than `HEAD_BYTES_MAX`. */
 export function refuseLongHead(): HandshakeAnswer {
   return refuse("431 Request Header Fields Too Large", "request head too long");
+}
+
+/** The answer to a request that is right, from a client that is not let in. */
+export function refuseClient(): HandshakeAnswer {
+  return refuse("403 Forbidden", "refused");
 }
 
 /**
@@ -97,7 +109,7 @@ function answerUpgrade(fields: Fields): HandshakeAnswer {
     // [MQTT-6.0.0-4]
     `Sec-WebSocket-Protocol: ${subprotocol}`,
   ]);
-  return { response, accepted: { isLocalOrigin: isLocalOrigin(fields) } };
+  return { response, accepted: originOf(fields) };
 }
 
 /** Values by lower-case name, in the order they came. */
@@ -138,6 +150,14 @@ function pathOf(target: string): string | undefined {
   return target.startsWith("/") ? target.replace(/[?#].*$/, "") : URL.parse(target)?.pathname;
 }
 
+function originOf(fields: Fields): RequestOrigin {
+  return {
+    isLocal: isLocalOrigin(fields),
+    isForwarded: FORWARDING_FIELDS.some((name) => fields.has(name)),
+    forwardedFor: fields.get("x-forwarded-for") ?? [],
+  };
+}
+
 function isLocalOrigin(fields: Fields): boolean {
   const origins = fields.get("origin");
   if (origins === undefined) return true;
@@ -163,6 +183,8 @@ function encodeHead(status: string, fields: readonly string[], body = ""): Uint8
 
 /** Subprotocols a client may offer; `mqttv3.1` is what MQTT 3.1 clients send. */
 const SUBPROTOCOLS = ["mqtt", "mqttv3.1"] as const;
+/** What HTTP proxies add. Only the first is read; that one of them is there says enough. */
+const FORWARDING_FIELDS = ["x-forwarded-for", "forwarded", "x-real-ip", "x-forwarded-host", "via"] as const;
 /** Given by RFC 6455, 1.3. */
 const ACCEPT_SALT = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const REQUEST_LINE = /^([\w!#$%&'*+.^`|~-]+) ([\x21-\x7e]+) HTTP\/(\d\.\d)$/;

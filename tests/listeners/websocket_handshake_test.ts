@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { WebSocketByteSocket } from "../../src/listeners/websocket.ts";
-import { endOfHead, HEAD_BYTES_MAX } from "../../src/listeners/websocket_handshake.ts";
+import { endOfHead, HEAD_BYTES_MAX, type RequestOrigin } from "../../src/listeners/websocket_handshake.ts";
 import { concatBytes } from "../support/wire_bytes.ts";
 import { ascii, binary, requestHead, singly } from "./client_frames.ts";
 import { MemorySocket } from "./memory_socket.ts";
@@ -159,10 +159,40 @@ Deno.test("handshake from a page of another site makes its peer a stranger", asy
     ["http://localhost\r\nOrigin: http://localhost", true],
   ];
   for (const [origin, isStranger] of table) {
-    const { socket, webSocket, strangers } = openSocket();
+    const { socket, webSocket, origins } = openSocket();
     socket.receive(ascii(requestHead({ Origin: origin })), binary(MQTT));
     await webSocket.read(new Uint8Array(512));
-    assert.equal(strangers.length === 1, isStranger, origin ?? "no Origin");
+    assert.deepEqual(origins.map(({ isLocal }) => isLocal), [!isStranger], origin ?? "no Origin");
+  }
+});
+
+Deno.test("handshake that a proxy passed on says so, and gives what X-Forwarded-For holds in its order", async () => {
+  const table: readonly (readonly [lines: Record<string, string>, isForwarded: boolean, forwardedFor: string[]])[] = [
+    [{}, false, []],
+    [{ "X-Forwarded-For": "203.0.113.7, 10.0.0.1" }, true, ["203.0.113.7, 10.0.0.1"]],
+    [{ "X-Forwarded-For": "203.0.113.7\r\nx-forwarded-for: 10.0.0.1" }, true, ["203.0.113.7", "10.0.0.1"]],
+    [{ "X-Forwarded-For": "" }, true, [""]],
+    [{ "Forwarded": "for=203.0.113.7" }, true, []],
+    [{ "X-Real-IP": "203.0.113.7" }, true, []],
+    [{ "Via": "1.1 proxy" }, true, []],
+  ];
+  for (const [lines, isForwarded, forwardedFor] of table) {
+    const { socket, webSocket, origins } = openSocket();
+    socket.receive(ascii(requestHead(lines)), binary(MQTT));
+    await webSocket.read(new Uint8Array(512));
+    assert.deepEqual(origins, [{ isLocal: true, isForwarded, forwardedFor }], JSON.stringify(lines));
+  }
+});
+
+Deno.test("handshake of a client that may not come in is refused with 403, and a bad one asks nobody", async () => {
+  for (const [head, status, asked] of [[requestHead(), 403, 1], [requestHead({ Host: undefined }), 400, 0]] as const) {
+    const { socket, webSocket, origins } = openSocket(false);
+    socket.receive(ascii(head), binary(MQTT));
+    assert.equal(await webSocket.read(new Uint8Array(512)), null);
+    socket.end();
+    await webSocket.farewell();
+    assert.match(textOf(socket), new RegExp(`^HTTP/1\\.1 ${status} `));
+    assert.equal(origins.length, asked);
   }
 });
 
@@ -192,11 +222,14 @@ async function forEveryCut(bytes: Uint8Array, play: (pieces: readonly Uint8Array
   }
 }
 
-function openSocket() {
+function openSocket(mayUpgrade = true) {
   const socket = new MemorySocket();
-  const strangers: string[] = [];
-  const webSocket = new WebSocketByteSocket(socket, "/mqtt", () => strangers.push("stranger"));
-  return { socket, webSocket, strangers };
+  const origins: RequestOrigin[] = [];
+  const webSocket = new WebSocketByteSocket(socket, "/mqtt", (origin) => {
+    origins.push(origin);
+    return mayUpgrade;
+  });
+  return { socket, webSocket, origins };
 }
 
 function textOf(socket: MemorySocket): string {

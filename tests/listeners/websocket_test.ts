@@ -190,7 +190,7 @@ Deno.test("a read that filled the buffer says so, although headers were taken ou
 
 function open() {
   const socket = new MemorySocket();
-  return { socket, webSocket: new WebSocketByteSocket(socket, "/mqtt", () => {}) };
+  return { socket, webSocket: new WebSocketByteSocket(socket, "/mqtt", () => true) };
 }
 
 /** A WebSocket after its handshake, of which nothing is left to see. */

@@ -1,0 +1,109 @@
+/**
+ * Listeners without TLS: TCP, WebSocket, and Unix sockets. Connections use the runtime's own sockets, with nothing in
+ * between unless a proxy introduces them.
+ */
+import * as Effect from "effect/Effect";
+import { clearSocketPath, listenPrivately } from "../config/socket_file.ts";
+import { formatBindAddress } from "../config/value_types.ts";
+import { Supervisor } from "../logging/supervisor.ts";
+import type { Entrance } from "./entrance.ts";
+import { ListenError } from "./errors.ts";
+import { type Gate, Visitor } from "./gate.ts";
+import { hearProxy, ProxiedSocket } from "./proxied_socket.ts";
+import { isSocketError } from "./stream.ts";
+import { Wait } from "./waiting.ts";
+
+/**
+ * Opens a listener of type `tcp`, `ws` or `unix` and lets in who comes, until the scope ends.
+ *
+ * @returns Its address, or the path of its socket.
+ */
+export const listenPlain = Effect.fnUntraced(function* (gate: Gate, entrance: Entrance) {
+  const { entry } = gate;
+  if (entry.socketPath !== undefined) yield* clearSocketPath(entry.socketPath);
+  const listener = yield* Effect.acquireRelease(
+    Effect.try({
+      try: () => open(gate),
+      catch: (cause) => new ListenError({ entry, cause }),
+    }),
+    (opened) => Effect.sync(() => close(opened)),
+  );
+  yield* Supervisor.fork(`${gate.name} accept loop`, Effect.promise(() => acceptAll(listener, gate, entrance)));
+  return listener.addr.transport === "tcp" ? formatBindAddress(listener.addr) : entry.socketPath!;
+});
+
+type OpenListener = Deno.TcpListener | Deno.UnixListener;
+type PlainSocket = Deno.TcpConn | Deno.UnixConn;
+
+function open({ entry: { bind, socketPath } }: Gate): OpenListener {
+  return bind === undefined
+    ? listenPrivately(() => Deno.listen({ transport: "unix", path: socketPath! }))
+    : Deno.listen({ hostname: bind.hostname, port: bind.port, tcpBacklog: BACKLOG });
+}
+
+function close(listener: OpenListener): void {
+  try {
+    listener.close();
+  } catch (error) {
+    // The accept loop may have closed it by ending.
+    if (!(error instanceof Deno.errors.BadResource)) throw error;
+  }
+}
+
+async function acceptAll(listener: OpenListener, gate: Gate, entrance: Entrance): Promise<void> {
+  const { core } = entrance;
+  for (;;) {
+    try {
+      const socket = await listener.accept();
+      const waitMs = gate.connectWaitMs(core.clock());
+      // Whoever comes next waits in the system's queue meanwhile.
+      if (waitMs === 0 || await paused(socket, waitMs, entrance)) receive(socket, gate, entrance);
+    } catch (error) {
+      if (error instanceof Deno.errors.BadResource || error instanceof Deno.errors.Interrupted) return;
+      // Out of file descriptors, or a peer that was gone before it was accepted: others may still come in.
+      core.log.limited("accept_failed", "error", "cannot accept a connection", { cause: String(error) });
+      await new Promise((resolve) => setTimeout(resolve, ACCEPT_RETRY_MS));
+    }
+  }
+}
+
+/** Resolves with false when the socket was cut meanwhile. */
+async function paused(socket: PlainSocket, waitMs: number, entrance: Entrance): Promise<boolean> {
+  const wait = new Wait(entrance, () => socket.close());
+  await wait.pause(waitMs);
+  return wait.end();
+}
+
+function receive(socket: PlainSocket, gate: Gate, entrance: Entrance): void {
+  const { remoteAddr } = socket;
+  const visitor = new Visitor(gate, remoteAddr.transport === "tcp" ? remoteAddr.hostname : undefined);
+  if (!prepare(socket)) return;
+  if (gate.entry.proxyProtocol) receiveProxied(socket, visitor, entrance).catch(entrance.reportBug);
+  else if (entrance.mayEnter(visitor)) entrance.serve(socket, visitor);
+  else socket.close();
+}
+
+async function receiveProxied(socket: PlainSocket, visitor: Visitor, entrance: Entrance): Promise<void> {
+  const rest = await hearProxy(socket, visitor, entrance);
+  if (rest === undefined) return;
+  if (!entrance.mayEnter(visitor)) socket.close();
+  else entrance.serve(rest.length === 0 ? socket : new ProxiedSocket(socket, rest), visitor);
+}
+
+/** Closes the socket and returns false when its peer is gone already. */
+function prepare(socket: PlainSocket): boolean {
+  if (!("setNoDelay" in socket)) return true;
+  try {
+    socket.setNoDelay(true);
+    // A peer that vanished without a word is noticed by the system, also where no MQTT Keep Alive was agreed.
+    socket.setKeepAlive(true);
+    return true;
+  } catch (error) {
+    socket.close();
+    if (isSocketError(error)) return false;
+    throw error;
+  }
+}
+
+const BACKLOG = 4_096;
+const ACCEPT_RETRY_MS = 100;
