@@ -10,7 +10,9 @@
  * at which attempts may be made: one that is given up while it waits leaves nothing to clean up. An address without a failure never
  * waits, however many attempts it makes at once; how many those can be is for the limits on connections.
  *
- * An address that was quiet for long enough after its last failure starts anew, and so does one that succeeded. An IPv6
+ * An address that was quiet for long enough after its last failure starts anew. So does one that succeeded as the only
+ * user it has failed for: a device whose password was mended goes on at once, and whoever has an account of its own
+ * cannot use it to guess those of others. An IPv6
  * address stands for its /64 network, which one host can use up at will. What is no IP address, such as the peer on a
  * Unix socket, never waits, since it cannot be told from others. Time is an argument.
  */
@@ -70,26 +72,31 @@ export class FailureDelay {
     return startMs - nowMs;
   }
 
-  /** An attempt was refused for what it presented. Not for attempts that were refused for other reasons. */
-  failed(address: string, nowMs: number): void {
+  /**
+   * An attempt was refused for what it presented. Not for attempts that were refused for other reasons.
+   *
+   * @param username That it gave; undefined = none, or one that only its exchange knows.
+   */
+  failed(address: string, username: string | undefined, nowMs: number): void {
     const key = addressKey(address);
     if (key === undefined || this.#settings.baseMs === 0) return;
     let failed = this.#find(key, nowMs);
     if (failed === undefined) {
       if (this.#byAddress.size >= FAILED_ADDRESSES_MAX) this.#evict(nowMs);
-      failed = { key, failures: 0, lastMs: nowMs, nextMs: nowMs, waiting: [] };
+      failed = { key, username, isOneUser: true, failures: 0, lastMs: nowMs, nextMs: nowMs, waiting: [] };
       this.#byAddress.set(key, failed);
     } else this.#levels[levelOf(failed)]!.delete(failed);
+    failed.isOneUser &&= failed.username === username;
     failed.failures++;
     failed.lastMs = nowMs;
     failed.nextMs = Math.max(failed.nextMs, nowMs + this.#spacingMs(failed));
     this.#levels[levelOf(failed)]!.add(failed);
   }
 
-  /** An attempt was accepted. */
-  succeeded(address: string): void {
+  /** An attempt was accepted. @param username That it gave, or else the one that was proven. */
+  succeeded(address: string, username: string | undefined): void {
     const failed = this.#byAddress.get(addressKey(address) ?? "");
-    if (failed !== undefined) this.#forget(failed);
+    if (failed?.isOneUser === true && failed.username === username) this.#forget(failed);
   }
 
   #find(key: string | undefined, nowMs: number): FailedAddress | undefined {
@@ -152,6 +159,10 @@ export function canonicalAddress(address: string): string | undefined {
 
 interface FailedAddress {
   readonly key: string;
+  /** Name given with the first failure. */
+  readonly username: string | undefined;
+  /** True while all failures gave that name. */
+  isOneUser: boolean;
   failures: number;
   /** Time of the last failure. */
   lastMs: number;

@@ -121,10 +121,10 @@ export class Admission {
     const { failures } = this.#parts.guards;
     const address = client.peer.remoteAddress;
     this.#parts.authentication.verify(client, packet, clientId, (verdict, data) => {
-      if (isFailure(verdict) && hasCredentials(packet)) failures.failed(address, clock());
+      if (isFailure(verdict) && hasCredentials(packet)) failures.failed(address, packet.username, clock());
       if (!client.isOpen) return;
       if (verdict.kind === "refuse") return heard(verdict);
-      if (hasCredentials(packet)) failures.succeeded(address);
+      if (hasCredentials(packet)) failures.succeeded(address, packet.username ?? verdict.identity.username);
       this.#authorize(client, packet, clientId, verdict.identity, data, clock, heard);
     });
   }

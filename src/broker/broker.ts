@@ -1,7 +1,7 @@
 /**
  * The broker as a service: the plain core, wired to configuration, store, identity and time.
  *
- * Two supervised fibers belong to it: one advances the timer wheel, one publishes `$SYS`. Everything else happens in
+ * Three supervised fibers belong to it: one advances the timer wheel, one measures memory, one publishes `$SYS`. Everything else happens in
  * the core, driven by the listeners.
  */
 import * as Context from "effect/Context";
@@ -23,6 +23,7 @@ import { MessageStore } from "../storage/message_store.ts";
 import { type Topic, TopicCache } from "../topics/topic.ts";
 import { BrokerCore } from "./broker_core.ts";
 import { makeGuards } from "./guards.ts";
+import { watchMemory } from "./memory_watch.ts";
 import { publishSysTopics } from "./sys_topics.ts";
 import { TICK_MS } from "./timer_wheel.ts";
 
@@ -64,6 +65,7 @@ export class Broker extends Context.Service<Broker, {
       });
       yield* metrics.addCollector(() => topicFamilies(readTopics(core), configStore.current().metrics.topics));
       yield* Supervisor.fork("timer wheel", advanceWheel(core));
+      yield* Supervisor.fork("memory", watchMemory(core.memory));
       yield* Supervisor.fork("$SYS topics", publishSys(core, configStore, metrics.startedAtMs));
       return Broker.of({ core });
     }),

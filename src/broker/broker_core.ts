@@ -74,6 +74,7 @@ export class BrokerCore implements SessionHost, OwedWalk {
   readonly limits: SessionLimits;
   readonly log: LogWriter;
   readonly clock: () => number;
+  readonly #admission: Admission;
   readonly #subscriptions: Subscriptions;
   readonly #store: MessageStore["Service"];
 
@@ -100,6 +101,7 @@ export class BrokerCore implements SessionHost, OwedWalk {
     this.retained = retained;
     this.wills = wills;
     const { authentication, memory, wheel, log } = this;
+    this.#admission = new Admission({ authentication, authorizer, guards, memory, topics, wheel, log });
     this.sessions = new SessionManager({
       context,
       topics,
@@ -109,7 +111,7 @@ export class BrokerCore implements SessionHost, OwedWalk {
       subscriptions,
       wills,
       wheel,
-      admission: new Admission({ authentication, authorizer, guards, memory, topics, wheel, log }),
+      admission: this.#admission,
       authentication,
       authorizer,
       log,
@@ -122,6 +124,11 @@ export class BrokerCore implements SessionHost, OwedWalk {
     const { recovered } = store;
     if (recovered === undefined) return;
     restore(recovered, { context, trie, sessions, subscriptions, retained, shared, wills }, clock());
+  }
+
+  /** True when connections from the address need not even be listened to. */
+  isBannedAddress(address: string, nowMs: number): boolean {
+    return this.#admission.isBanned({ clientId: "", username: undefined, address }, nowMs);
   }
 
   publish(publisher: Session, message: Message, topic: Topic, packetId: number, nowMs: number): void {

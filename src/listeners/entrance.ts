@@ -14,7 +14,7 @@ import * as Effect from "effect/Effect";
 import type { BrokerCore } from "../broker/broker_core.ts";
 import type { ConfigStore } from "../config/reload.ts";
 import type { Config } from "../config/schema.ts";
-import { AddressLimits } from "./address_limits.ts";
+import { AddressLimits, type AddressRefusal } from "./address_limits.ts";
 import { Connection, type ConnectionSettings } from "./connection.ts";
 import { isLoopbackAddress } from "./client_address.ts";
 import { clientAddressOf } from "./forwarded.ts";
@@ -106,7 +106,7 @@ export class Entrance {
     if (visitor.listener.isFull) return this.refuse(visitor, "listener_full");
     // What a proxy passes on must not count as the proxy's own; its request will tell.
     if (!visitor.isRequestAwaited || !this.isTrustedProxy(visitor.remoteAddress)) {
-      const refusal = this.#addresses.admit(visitor.remoteAddress, this.core.clock());
+      const refusal = this.#refusalOf(visitor.remoteAddress);
       if (refusal !== undefined) return this.refuse(visitor, refusal);
       visitor.isAddressCounted = true;
     }
@@ -114,6 +114,11 @@ export class Entrance {
     visitor.listener.connections++;
     this.#inside++;
     return true;
+  }
+
+  #refusalOf(address: string): "banned" | AddressRefusal | undefined {
+    const nowMs = this.core.clock();
+    return this.core.isBannedAddress(address, nowMs) ? "banned" : this.#addresses.admit(address, nowMs);
   }
 
   /** The end of what `mayEnter` began. Does nothing for a visitor that is not inside. */

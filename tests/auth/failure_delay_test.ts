@@ -22,7 +22,7 @@ function addressOf(index: number): string {
 }
 
 function failTimes(delay: FailureDelay, address: string, times: number, nowMs = 0): void {
-  for (let failure = 0; failure < times; failure++) delay.failed(address, nowMs);
+  for (let failure = 0; failure < times; failure++) delay.failed(address, "alice", nowMs);
 }
 
 Deno.test("FailureDelay doubles the delay after the failures that cost nothing, up to the maximum", () => {
@@ -30,7 +30,7 @@ Deno.test("FailureDelay doubles the delay after the failures that cost nothing, 
   const delays = [delay.delayMs(ADDRESS, 0)];
   let nowMs = 0;
   for (let failure = 1; failure <= 11; failure++) {
-    delay.failed(ADDRESS, nowMs);
+    delay.failed(ADDRESS, "alice", nowMs);
     delays.push(delay.delayMs(ADDRESS, nowMs));
     nowMs += delays.at(-1)!;
   }
@@ -71,7 +71,7 @@ Deno.test("attempts that are let through are one delay apart, however many come 
   fc.assert(
     fc.property(attempts, fc.integer({ min: 1, max: 8 }), (script, waitingMax) => {
       const delay = new FailureDelay(settings({ free: 0, waitingMax }));
-      delay.failed(ADDRESS, 0);
+      delay.failed(ADDRESS, "alice", 0);
       let nowMs = 0;
       let startedMs = -Infinity;
       const started: number[] = [];
@@ -86,34 +86,49 @@ Deno.test("attempts that are let through are one delay apart, however many come 
           startedMs = nowMs + waitMs;
           started.push(startedMs);
         }
-        if (isFailing) delay.failed(ADDRESS, nowMs);
+        if (isFailing) delay.failed(ADDRESS, "alice", nowMs);
       }
     }),
     { numRuns: 300 },
   );
 });
 
+Deno.test("a success of another user than the one who failed, or than all who failed, ends nothing", () => {
+  const delay = new FailureDelay(settings());
+  failTimes(delay, ADDRESS, 9);
+  const waitMs = delay.delayMs(ADDRESS, 0);
+  assert(waitMs > 0);
+  for (const username of ["mallory", undefined]) {
+    delay.succeeded(ADDRESS, username);
+    assert.equal(delay.delayMs(ADDRESS, 0), waitMs);
+  }
+  delay.failed(ADDRESS, "bob", 0);
+  delay.succeeded(ADDRESS, "alice");
+  delay.succeeded(ADDRESS, "bob");
+  assert(delay.delayMs(ADDRESS, 0) >= waitMs);
+});
+
 Deno.test("a success ends all waiting of its address, and a quiet time does", () => {
   const delay = new FailureDelay(settings());
   failTimes(delay, ADDRESS, 9);
-  delay.succeeded(ADDRESS);
+  delay.succeeded(ADDRESS, "alice");
   assert.equal(delay.reserve(ADDRESS, 0), 0);
   assert.equal(delay.size, 0);
   failTimes(delay, ADDRESS, 9);
-  delay.failed(ADDRESS, 599_999);
+  delay.failed(ADDRESS, "alice", 599_999);
   assert.equal(delay.delayMs(ADDRESS, 600_000), 29_999, "the quiet time begins with each failure");
   assert.equal(delay.reserve(ADDRESS, 1_199_999), 0);
   assert.equal(delay.size, 0);
-  delay.failed(ADDRESS, 1_200_000);
+  delay.failed(ADDRESS, "alice", 1_200_000);
   assert.equal(delay.delayMs(ADDRESS, 1_200_000), 0, "it starts anew");
 });
 
 Deno.test("an IPv6 address counts by its /64 network, IPv4 by itself in either spelling", () => {
   const delay = new FailureDelay(settings({ free: 0 }));
-  delay.failed("2001:db8:0:1::1", 0);
+  delay.failed("2001:db8:0:1::1", "alice", 0);
   assert.equal(delay.delayMs("2001:db8:0:1:ffff::2%eth0", 0), 1_000);
   assert.equal(delay.delayMs("2001:db8:0:2::1", 0), 0);
-  delay.failed("::ffff:192.0.2.1", 0);
+  delay.failed("::ffff:192.0.2.1", "alice", 0);
   assert.equal(delay.delayMs("192.0.2.1", 0), 1_000);
   assert.equal(delay.delayMs("192.0.2.2", 0), 0);
   assert.deepEqual(
@@ -144,9 +159,9 @@ Deno.test("too many addresses push out those that failed least, and of these the
   failTimes(delay, ADDRESS, 3);
   failTimes(delay, "192.0.2.2", 1, 1);
   // Every one of them failed once.
-  for (let index = 0; index < FAILED_ADDRESSES_MAX - 2; index++) delay.failed(addressOf(index), 2);
+  for (let index = 0; index < FAILED_ADDRESSES_MAX - 2; index++) delay.failed(addressOf(index), "alice", 2);
   assert.equal(delay.size, FAILED_ADDRESSES_MAX);
-  for (let index = 0; index < 10; index++) delay.failed(`198.51.100.${index}`, 3);
+  for (let index = 0; index < 10; index++) delay.failed(`198.51.100.${index}`, "alice", 3);
   assert.equal(delay.size, FAILED_ADDRESSES_MAX);
   const isKnown = (address: string) => delay.delayMs(address, 3) > 0;
   assert.deepEqual(
@@ -158,8 +173,8 @@ Deno.test("too many addresses push out those that failed least, and of these the
 Deno.test("addresses that would start anew make room first, however often they failed", () => {
   const delay = new FailureDelay(settings({ free: 0 }));
   failTimes(delay, ADDRESS, 20, 0);
-  for (let index = 0; index < FAILED_ADDRESSES_MAX - 1; index++) delay.failed(addressOf(index), 600_000);
-  delay.failed("192.0.2.2", 600_000);
+  for (let index = 0; index < FAILED_ADDRESSES_MAX - 1; index++) delay.failed(addressOf(index), "alice", 600_000);
+  delay.failed("192.0.2.2", "alice", 600_000);
   assert.equal(delay.size, FAILED_ADDRESSES_MAX);
   assert.equal(delay.delayMs(addressOf(0), 600_000), 1_000);
 });

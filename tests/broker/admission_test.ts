@@ -87,7 +87,7 @@ Deno.test(
 );
 
 Deno.test(
-  "failed attempts of an address are answered later and later, and a success ends that",
+  "failed attempts of an address are answered later and later, until their own user succeeds",
   scenario({ providers: [NAMES] }, (world) => {
     const wrong = { username: "alice" };
     for (let free = 0; free < 4; free++) {
@@ -104,7 +104,16 @@ Deno.test(
     assert.deepEqual(honest.heard(), []);
     world.pass(2_000);
     assert.deepEqual(honest.heard(), ["connack 0"]);
-    assert.deepEqual(world.open().sendConnect(login("carol")).heard(), ["connack 0"]);
+    // An account of one's own is no way to guess the passwords of others.
+    assert.deepEqual(world.open().sendConnect(login("bob")).heard(), ["connack 0"]);
+    const another = world.open().sendConnect(login("bob"));
+    assert.deepEqual(another.heard(), []);
+    world.pass(2_000);
+    assert.deepEqual(another.heard(), ["connack 0"]);
+    const owner = world.open().sendConnect(login("alice"));
+    world.pass(2_000);
+    assert.deepEqual(owner.heard(), ["connack 0"]);
+    assert.deepEqual(world.open().sendConnect(login("bob")).heard(), ["connack 0"]);
   }),
 );
 

@@ -40,6 +40,7 @@ export class Broker implements AsyncDisposable {
   readonly #child: Deno.ChildProcess;
   readonly #directory: string;
   readonly #log: LogLine[] = [];
+  readonly #awaited: { readonly message: string; readonly resolve: (line: LogLine) => void }[] = [];
   readonly #ready = Promise.withResolvers<LogLine>();
   readonly #reading: Promise<void>;
   #exit: Promise<BrokerExit> | undefined;
@@ -108,6 +109,15 @@ export class Broker implements AsyncDisposable {
   /** Log lines so far. */
   get log(): readonly LogLine[] {
     return this.#log;
+  }
+
+  /** Waits until a line with this message is logged, or gives the first one that was. */
+  async logged(message: string): Promise<LogLine> {
+    const known = this.#log.find(({ msg }) => msg === message);
+    if (known !== undefined) return known;
+    const { promise, resolve } = Promise.withResolvers<LogLine>();
+    this.#awaited.push({ message, resolve });
+    return await within(promise, `the log line ${JSON.stringify(message)}`);
   }
 
   /** Resident memory of the process in bytes, from `/proc`; `undefined` where the system has none. */
@@ -186,6 +196,7 @@ export class Broker implements AsyncDisposable {
   #addLine(line: string): void {
     const entry = parseLine(line);
     this.#log.push(entry);
+    for (const { message, resolve } of this.#awaited) if (entry.msg === message) resolve(entry);
     if (entry.msg === READY_MESSAGE) this.#ready.resolve(entry);
   }
 }
