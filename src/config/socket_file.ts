@@ -48,10 +48,21 @@ export function clearSocketPath(path: string): Effect.Effect<void, SocketPathTak
 
 /**
  * Runs `listen`, which must create the socket's file before it returns, so that the file is its owner's alone (mode
- * 0600) from the first moment on.
+ * 0600).
+ *
+ * From the first moment on where the program may change its umask, which takes the right to ask the system everything;
+ * without that right the file has the mode of the umask for an instant, and 022, the usual one, lets nobody else in.
  */
-export function listenPrivately<T>(listen: () => T): T {
-  const before = Deno.umask(0o177);
+export function listenPrivately<T>(path: string, listen: () => T): T {
+  let before: number;
+  try {
+    before = Deno.umask(0o177);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotCapable)) throw error;
+    const listener = listen();
+    Deno.chmodSync(path, 0o600);
+    return listener;
+  }
   try {
     return listen();
   } finally {

@@ -37,7 +37,7 @@ type PlainSocket = Deno.TcpConn | Deno.UnixConn;
 
 function open({ entry: { bind, socketPath } }: Gate): OpenListener {
   return bind === undefined
-    ? listenPrivately(() => Deno.listen({ transport: "unix", path: socketPath! }))
+    ? listenPrivately(socketPath!, () => Deno.listen({ transport: "unix", path: socketPath! }))
     : Deno.listen({ hostname: bind.hostname, port: bind.port, tcpBacklog: BACKLOG });
 }
 
