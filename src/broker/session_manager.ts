@@ -227,6 +227,7 @@ export class SessionManager {
       return this.#refuse(client, packet, TOO_MANY_SESSIONS);
     }
     const session = resumed ?? this.#create(clientId);
+    session.username ??= username; // At once, so that nobody else may have it while its record is waited for.
     if (resumed === undefined && isKept) records.begin(session);
     const finish = () => {
       this.#opened(session);
@@ -244,7 +245,6 @@ export class SessionManager {
         return this.#refuse(client, packet, CAME_TOO_LATE);
       }
       session.sessionExpiryInterval = sessionExpiryInterval;
-      session.username = username;
       session.permissions = admitted.permissions;
       wills.cancel(session);
       wills.set(session, packet.will);

@@ -13,6 +13,7 @@ import { createServer, type Server, type TLSSocket } from "node:tls";
 import { readClientCertificate } from "./certificate_names.ts";
 import type { Certificates } from "./certificate_files.ts";
 import { isSignedBy, peerChainOf } from "./certificate_chain.ts";
+import { hearFirstRecord, UNEXPECTED_MESSAGE } from "./client_hello.ts";
 import type { Entrance } from "./entrance.ts";
 import { type Gate, Visitor } from "./gate.ts";
 import { NodeSocket } from "./node_socket.ts";
@@ -112,7 +113,12 @@ export class TlsDoor {
     });
     // The reason, where there is one, is told at the same time or a moment later.
     socket.once("close", () => setImmediate(() => this.#fail(handshake, "the connection ended within the handshake")));
-    this.server.emit("connection", socket);
+    hearFirstRecord(socket, (isTls) => {
+      if (handshake.wait.isOver) return;
+      if (isTls) return void this.server.emit("connection", socket);
+      this.#fail(handshake, "the client does not speak TLS");
+      socket.end(UNEXPECTED_MESSAGE, () => socket.destroy());
+    });
   }
 
   #secured(socket: TLSSocket): void {

@@ -71,7 +71,13 @@ export class DoorRig implements AsyncDisposable {
       limited: (_key, level, message, fields = {}) => void this.lines.push({ level, message, fields }),
     };
     // The parts of a core that are asked before a connection exists.
-    const core = { counters: this.counters, log, clock: () => performance.now(), sessions: { drain() {} } };
+    const core = {
+      counters: this.counters,
+      log,
+      clock: () => performance.now(),
+      sessions: { drain() {} },
+      isBannedAddress: () => false,
+    };
     const store: Pick<ConfigStore["Service"], "current"> = { current: () => config };
     this.#entrance = new EchoEntrance(this, core as unknown as BrokerCore, store as ConfigStore["Service"]);
   }
