@@ -23,6 +23,8 @@ export class Flapping {
   readonly #settings: FlappingSettings;
   /** The pair that connected last is at the end. */
   readonly #pairs = new Map<string, ConnectCounts>();
+  /** Until when pairs are banned; the one banned last is at the end. */
+  readonly #banned = new Map<string, number>();
   #windowMs = 0;
 
   constructor(settings: FlappingSettings) {
@@ -37,22 +39,38 @@ export class Flapping {
   /**
    * Counts a connect that was authenticated.
    *
-   * @returns Until when the client is to be banned, if it was one connect too many; it counts anew afterwards.
+   * @returns Until when the pair is banned, if it was one connect too many, or one within the ban, which does not count;
+   *   undefined when it is fine.
    */
   connected(clientId: string, username: string | undefined, nowMs: number): number | undefined {
     const { connectsMax, windowMs, banMs } = this.#settings;
     // The numbers of the steps mean something else in another window.
     if (connectsMax === 0 || windowMs !== this.#windowMs) this.#pairs.clear();
+    if (connectsMax === 0) this.#banned.clear();
     this.#windowMs = windowMs;
     if (connectsMax === 0) return undefined;
+    const pair = pairOf(clientId, username);
+    const untilMs = this.#banned.get(pair);
+    if (untilMs !== undefined && untilMs > nowMs) return untilMs;
     const step = Math.floor(nowMs * STEPS / windowMs);
     this.#makeRoom(step);
-    const pair = pairOf(clientId, username);
     const counts = this.#pairs.get(pair) ?? { step, ofStep: new Array<number>(STEPS).fill(0) };
     this.#pairs.delete(pair);
-    if (count(counts, step) > connectsMax) return nowMs + banMs;
+    if (count(counts, step) > connectsMax) return this.#ban(pair, nowMs + banMs);
     this.#pairs.set(pair, counts);
     return undefined;
+  }
+
+  #ban(pair: string, untilMs: number): number {
+    this.#banned.delete(pair);
+    this.#banned.set(pair, untilMs);
+    if (this.#banned.size > PAIRS_MAX) {
+      for (const [oldest] of this.#banned) {
+        this.#banned.delete(oldest);
+        break;
+      }
+    }
+    return untilMs;
   }
 
   /** Forgets pairs that were last seen before the window, and the one seen longest ago when there are too many. */

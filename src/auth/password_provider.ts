@@ -27,7 +27,8 @@ export function makePasswordProvider(users: PasswordUsers): IdentityProvider {
     verify: ({ username, password }: Credentials) => {
       // MQTT 3.1.1 allows a password only with a name, so an empty one stands for none. [MQTT-3.1.2-22]
       if (username === undefined || username === "") return undefined;
-      if (password === undefined) return users.has(username) ? BAD_PASSWORD : undefined;
+      // Hashes pad with zero bytes, so one at the end would make no difference. [RFC 2104, 2]
+      if (password === undefined || password.includes(0)) return users.has(username) ? BAD_PASSWORD : undefined;
       return verify(users, username, password);
     },
   };

@@ -23,6 +23,7 @@ import {
   EXPIRED,
   LOGGED_CHARS_MAX,
   MEMORY_HIGH,
+  NAME_MISMATCH,
   NO_PERMISSIONS,
   type Refusal,
   TOO_MANY_FAILURES,
@@ -121,10 +122,15 @@ export class Admission {
     const { failures } = this.#parts.guards;
     const address = client.peer.remoteAddress;
     this.#parts.authentication.verify(client, packet, clientId, (verdict, data) => {
-      if (isFailure(verdict) && hasCredentials(packet)) failures.failed(address, packet.username, clock());
+      // The name of an exchange is in its own messages, whatever CONNECT says.
+      const claimed = packet.authenticationMethod === undefined ? packet.username : undefined;
+      if (isFailure(verdict) && hasCredentials(packet)) failures.failed(address, claimed, clock());
       if (!client.isOpen) return;
       if (verdict.kind === "refuse") return heard(verdict);
-      if (hasCredentials(packet)) failures.succeeded(address, packet.username ?? verdict.identity.username);
+      const { username } = verdict.identity;
+      if (hasCredentials(packet)) failures.succeeded(address, claimed ?? username);
+      const isAnother = claimed === undefined && packet.username !== undefined && packet.username !== username;
+      if (isAnother) return heard(NAME_MISMATCH);
       this.#authorize(client, packet, clientId, verdict.identity, data, clock, heard);
     });
   }
@@ -160,14 +166,12 @@ export class Admission {
   }
 
   /**
-   * Counts a connection that is about to get its Session, and bans a client that connects again and again. Asked only
-   * for who may have the Session, so that nobody gets the client of another banned.
+   * Counts a connection that is about to get its Session; true for a client that connects again and again, and while its
+   * ban lasts. The ban is that of the user with this client, so that nobody gets the client of another banned.
    */
   isFlapping(clientId: string, username: string | undefined, nowMs: number): boolean {
-    const { flapping, bans } = this.#parts.guards;
-    const untilMs = flapping.connected(clientId, username, nowMs);
+    const untilMs = this.#parts.guards.flapping.connected(clientId, username, nowMs);
     if (untilMs === undefined) return false;
-    bans.ban("client", clientId, untilMs, "flapping");
     this.#parts.log.limited("client_banned", "warn", "client banned, it connects again and again", {
       clientId: clientId.slice(0, LOGGED_CHARS_MAX),
       until: new Date(untilMs).toISOString(),

@@ -98,6 +98,11 @@ export const TOO_MANY_FAILURES: Refusal = {
   reasonCode: ReasonCode.CONNECTION_RATE_EXCEEDED,
   reason: "too_many_failures",
 };
+/** An exchange of AUTH packets proved another name than CONNECT gave. */
+export const NAME_MISMATCH: Refusal = {
+  reasonCode: ReasonCode.BAD_USER_NAME_OR_PASSWORD,
+  reason: "username_mismatch",
+};
 /** What proves the identity has ended already. */
 export const EXPIRED: Refusal = { reasonCode: ReasonCode.NOT_AUTHORIZED, reason: "expired" };
 /** A backend did not say what the client may do. */

@@ -78,12 +78,9 @@ export function grantedKeepAlive(packet: ConnectPacket, limits: SessionLimits): 
 export function connackProperties(
   packet: ConnectPacket,
   limits: SessionLimits,
-  granted: {
-    readonly clientId: string;
-    readonly sessionExpiryInterval: number;
-    readonly keepAliveSeconds: number;
-    readonly authenticationData: Uint8Array | undefined;
-  },
+  granted: { readonly clientId: string; readonly sessionExpiryInterval: number },
+  keepAliveSeconds: number,
+  authenticationData: Uint8Array | undefined,
 ): ConnackProperties {
   const properties: ConnackProperties = { receiveMaximum: limits.receiveMaximum };
   properties.maximumPacketSize = limits.packetBytesMax;
@@ -96,11 +93,11 @@ export function connackProperties(
   if (granted.sessionExpiryInterval !== packet.sessionExpiryInterval) {
     properties.sessionExpiryInterval = granted.sessionExpiryInterval;
   }
-  if (granted.keepAliveSeconds !== packet.keepAliveSeconds) properties.serverKeepAlive = granted.keepAliveSeconds;
+  if (keepAliveSeconds !== packet.keepAliveSeconds) properties.serverKeepAlive = keepAliveSeconds;
   // [MQTT-4.12.0-5]
   if (packet.authenticationMethod !== undefined) {
     properties.authenticationMethod = packet.authenticationMethod;
-    if (granted.authenticationData !== undefined) properties.authenticationData = granted.authenticationData;
+    if (authenticationData !== undefined) properties.authenticationData = authenticationData;
   }
   return properties;
 }

@@ -227,7 +227,8 @@ export class SessionManager {
       return this.#refuse(client, packet, TOO_MANY_SESSIONS);
     }
     const session = resumed ?? this.#create(clientId);
-    session.username ??= username; // At once, so that nobody else may have it while its record is waited for.
+    // At once: another user may ask for it before the record of this one is committed.
+    session.username = username;
     if (resumed === undefined && isKept) records.begin(session);
     const finish = () => {
       this.#opened(session);
@@ -246,6 +247,7 @@ export class SessionManager {
       }
       session.sessionExpiryInterval = sessionExpiryInterval;
       session.permissions = admitted.permissions;
+      if (resumed !== undefined) this.#parts.subscriptions.narrow(session);
       wills.cancel(session);
       wills.set(session, packet.will);
       this.#attach(client, packet, session, resumed !== undefined, admitted, clock());
@@ -301,9 +303,7 @@ export class SessionManager {
     // Another connection may have come and gone since this one was recorded. A later CONNECT that waits comes last.
     if (!this.#opening.has(session)) records.correct(session);
     const keepAliveSeconds = grantedKeepAlive(packet, limits);
-    const { clientId, sessionExpiryInterval } = session;
-    const granted = { clientId, sessionExpiryInterval, keepAliveSeconds, authenticationData };
-    const properties = connackProperties(packet, limits, granted);
+    const properties = connackProperties(packet, limits, session, keepAliveSeconds, authenticationData);
     if (packet.authenticationMethod !== undefined) authentication.adopt(client, session);
     const connack = encodeConnack(packet.version, isPresent, ReasonCode.SUCCESS, properties, packet.maximumPacketSize);
     // [MQTT-3.1.2-24] A client that cannot take its CONNACK cannot be served.

@@ -22,6 +22,7 @@ import { type DeliveryOrigin, identifiersOf } from "../session/delivery_origin.t
 import type { Session } from "../session/session.ts";
 import type { SessionContext } from "../session/session_context.ts";
 import { type Position, type Route, STORE_FULL, type StoredSubscription } from "../storage/message_store.ts";
+import { ALL_PERMITTED } from "../topics/permissions.ts";
 import type { SubscriptionTrie } from "../topics/subscription_trie.ts";
 import type { Subscription } from "../topics/subscription.ts";
 import {
@@ -43,6 +44,8 @@ export class Subscriptions {
   readonly #router: Router;
   readonly #shared: SharedDelivery;
   readonly #topicLimits: TopicLimits;
+  /** Characters of the filters of each Session that has any. */
+  readonly #filterChars = new Map<Session, number>();
 
   constructor(
     context: SessionContext,
@@ -102,14 +105,12 @@ export class Subscriptions {
   /** Handles UNSUBSCRIBE. [MQTT-3.10.4-4] */
   unsubscribe(session: Session, packet: UnsubscribePacket): void {
     const codes: number[] = [];
-    const { store } = this.#context;
     let position: Position = 0;
     for (const filter of packet.filters) {
       this.#sharedChanges(session, filter);
-      const isKnown = this.#remove(session, filter);
-      codes.push(isKnown ? ReasonCode.SUCCESS : this.#unsubscribeFailure(filter));
-      if (!isKnown || !session.isRecorded) continue;
-      position = store.appendSessionChange({ kind: "unsubscribe", session: session.recordNumber, filter });
+      const dropped = this.#drop(session, filter);
+      codes.push(dropped === undefined ? this.#unsubscribeFailure(filter) : ReasonCode.SUCCESS);
+      position = dropped || position;
     }
     this.#whenCommitted(session, position, () => {
       this.#send(session, encodeUnsuback(session.version, packet.packetId, codes));
@@ -122,12 +123,34 @@ export class Subscriptions {
     this.#add(session, fullFilter, { subscriber: session, ...splitFilter(fullFilter), ...options });
   }
 
+  /**
+   * Takes from a Session that is resumed what the client may not have any more: rules have changed, or it came with a
+   * narrower token. What waits for it is checked when it is sent. O(subscriptions).
+   */
+  narrow(session: Session): void {
+    const { permissions } = session;
+    session.isQueueRechecked = permissions !== ALL_PERMITTED && session.queuedCount > 0;
+    if (permissions === ALL_PERMITTED) return;
+    for (const [fullFilter, subscription] of [...session.subscriptions]) {
+      const qos = permissions.grantedQos(subscription.filter, subscription.qos);
+      if (qos === subscription.qos) continue;
+      this.#sharedChanges(session, fullFilter);
+      if (qos === undefined) this.#drop(session, fullFilter);
+      else {
+        const lowered = { ...subscription, qos };
+        this.#add(session, fullFilter, lowered);
+        if (session.isRecorded) this.#record(session, fullFilter, lowered);
+      }
+    }
+  }
+
   /** Removes all subscriptions of a Session that ends. */
   removeAll(session: Session): void {
     for (const subscription of session.subscriptions.values()) {
       this.#trie.remove(session, subscription.filter, subscription.group);
     }
     session.subscriptions.clear();
+    this.#filterChars.delete(session);
     this.#context.counters.subscriptions = this.#trie.size;
   }
 
@@ -143,7 +166,10 @@ export class Subscriptions {
     // One that is known already may be asked for again: clients do that before they take what waits for them.
     if (session.subscriptions.has(request.filter)) return undefined;
     const hasAll = limits.subscriptionsMax > 0 && session.subscriptions.size >= limits.subscriptionsMax;
-    return hasAll || (session.isRecorded && this.#context.store.isFull) ? ReasonCode.QUOTA_EXCEEDED : undefined;
+    const isLong = (this.#filterChars.get(session) ?? 0) + request.filter.length > FILTER_CHARS_MAX;
+    return hasAll || isLong || (session.isRecorded && this.#context.store.isFull)
+      ? ReasonCode.QUOTA_EXCEEDED
+      : undefined;
   }
 
   #record(session: Session, filter: string, subscription: Subscription<Session>): Position {
@@ -158,9 +184,14 @@ export class Subscriptions {
   /** Returns true when the Session had no subscription to this filter. [MQTT-3.8.4-3] */
   #add(session: Session, fullFilter: string, subscription: Subscription<Session>): boolean {
     const replaced = this.#trie.add(subscription);
+    if (!session.subscriptions.has(fullFilter)) this.#countChars(session, fullFilter.length);
     session.subscriptions.set(fullFilter, subscription);
     this.#context.counters.subscriptions = this.#trie.size;
     return replaced === undefined;
+  }
+
+  #countChars(session: Session, change: number): void {
+    this.#filterChars.set(session, (this.#filterChars.get(session) ?? 0) + change);
   }
 
   #sharedChanges(session: Session, fullFilter: string): void {
@@ -169,13 +200,17 @@ export class Subscriptions {
     this.#shared.memberChanges(session, subscription.group, subscription.filter);
   }
 
-  #remove(session: Session, fullFilter: string): boolean {
+  /** Removes a subscription. @returns Position of its record, 0 = none; undefined when there is no such subscription. */
+  #drop(session: Session, fullFilter: string): Position | undefined {
     const subscription = session.subscriptions.get(fullFilter);
-    if (subscription === undefined) return false;
+    if (subscription === undefined) return undefined;
     session.subscriptions.delete(fullFilter);
+    this.#countChars(session, -fullFilter.length);
     this.#trie.remove(session, subscription.filter, subscription.group);
     this.#context.counters.subscriptions = this.#trie.size;
-    return true;
+    if (!session.isRecorded) return 0;
+    const change = { kind: "unsubscribe", session: session.recordNumber, filter: fullFilter } as const;
+    return this.#context.store.appendSessionChange(change);
   }
 
   #unsubscribeFailure(filter: string): number {
@@ -286,6 +321,8 @@ function splitFilter(fullFilter: string): { readonly group: string; readonly fil
   return shared instanceof Fault ? { group: "", filter: fullFilter } : shared;
 }
 
+/** Characters of all filters of one Session: 256 for each of `limits.subscriptions-per-client`. */
+const FILTER_CHARS_MAX = 16_777_216;
 /** Filters of one SUBSCRIBE that are granted; the rest of the packet is told 0x97 and may be sent again. */
 const FILTERS_PER_PACKET_MAX = 16_384;
 const NOBODY: Route = { receivers: [], groups: [] };

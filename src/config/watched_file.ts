@@ -182,7 +182,9 @@ function stampOf(path: string): string {
 }
 
 function readText(path: string): string {
-  const { size, isDirectory } = Deno.statSync(path);
+  const { size, isFile, isDirectory } = Deno.statSync(path);
+  // A device may never end, and the open of a pipe waits for its writer: with either the whole broker would stand still.
+  if (!isFile && !isDirectory) throw new Error("is not a regular file");
   if (size > WATCHED_FILE_BYTES_MAX && !isDirectory) {
     throw new Error(`has ${size} bytes, at most ${WATCHED_FILE_BYTES_MAX} are read`);
   }

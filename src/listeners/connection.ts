@@ -213,6 +213,7 @@ export class Connection implements ConnectingClient, Flushable, TimerOwner, Read
       this.#core.counters.connectsRefused.add("connect_timeout");
       this.#core.log.limited("connect_timeout", "warn", "no CONNECT in time", {
         remoteAddress: this.peer.remoteAddress,
+        listener: this.peer.listener.name,
       });
       this.#leave(nowMs);
     } else if (this.#keepAliveMs > 0 && !this.isPaused && nowMs - this.#lastReceivedMs >= this.#keepAliveMs) {

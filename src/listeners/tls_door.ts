@@ -108,7 +108,7 @@ export class TlsDoor {
     this.#handshakes.set(key, handshake);
     this.#handshakeOf.set(socket, handshake);
     wait.limit(() => {
-      this.#entrance.core.counters.connectsRefused.add("tls_handshake_timeout");
+      this.#report(visitor, "tls_handshake_timeout", "not finished in time");
       this.#forget(handshake);
     });
     // The reason, where there is one, is told at the same time or a moment later.
@@ -170,11 +170,15 @@ export class TlsDoor {
     const isNews = handshake.wait.end();
     this.#forget(handshake);
     if (!isNews) return;
+    this.#report(handshake.visitor, "tls_handshake", detail);
+  }
+
+  #report({ remoteAddress }: Visitor, reason: "tls_handshake" | "tls_handshake_timeout", detail: string): void {
     const { counters, log } = this.#entrance.core;
-    counters.connectsRefused.add("tls_handshake");
-    log.limited("tls_handshake", "warn", "TLS handshake failed", {
+    counters.connectsRefused.add(reason);
+    log.limited(reason, "warn", "TLS handshake failed", {
       listener: this.#gate.name,
-      remoteAddress: handshake.visitor.remoteAddress,
+      remoteAddress,
       detail: detail.slice(0, DETAIL_CHARS_MAX),
     });
   }

@@ -3,7 +3,7 @@
  */
 
 /** Distinct labels a `LabelledCounter` keeps before it counts under `other`. */
-export const LABELS_MAX = 64;
+export const LABELS_MAX = 128;
 
 /**
  * A counter per reason, for events rare enough to be named by a string (refused CONNECT, protocol error).

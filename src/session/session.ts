@@ -55,6 +55,8 @@ export class Session implements Subscriber {
   username: string | undefined = undefined;
   /** What the client of the present connection may do. Means nothing while the client is away. */
   permissions: Permissions = ALL_PERMITTED;
+  /** True while the queue may hold what was promised under other permissions: until a resumed Session has sent it. */
+  isQueueRechecked = false;
   /** By Topic Filter as the client wrote it, `$share/…` included. */
   readonly subscriptions = new Map<string, Subscription<Session>>();
   /** Packet Identifiers of inbound QoS 2 messages between PUBLISH and PUBREL. [MQTT-4.3.3-10] */
@@ -152,16 +154,12 @@ export class Session implements Subscriber {
     this.inboundAliases = undefined;
   }
 
-  /**
-   * Delivers the encoder's present message at QoS 0.
-   *
-   * @param message The message the encoder was begun with.
-   */
+  /** Delivers the encoder's present message, which is `message`, at QoS 0. */
   deliverOnce(message: Message, retain: boolean, identifiers: readonly number[]): void {
     const sink = this.sink;
     if (sink === null || !sink.isOpen) return;
     if (!this.#hasRoom(sink)) this.#context.counters.messagesDropped.outbound_full++;
-    else if (mayReceive(this.permissions, message, this.#context)) {
+    else if (mayReceive(this, message, this.#context)) {
       writePublish(this, this.#context, sink, message, retain ? 1 : 0, 0, identifiers);
     }
   }
@@ -183,7 +181,7 @@ export class Session implements Subscriber {
     if (sink === null || this.queuedCount > 0 || !this.#canSend(sink, boundedSize(position, this.#context))) {
       return this.enqueue(position, qos | (retain ? 4 : 0), origin);
     }
-    if (!mayReceive(this.permissions, message, this.#context)) {
+    if (!mayReceive(this, message, this.#context)) {
       this.#note(ProgressKind.DONE, position, 0, origin);
       return false;
     }
@@ -237,7 +235,7 @@ export class Session implements Subscriber {
       store.read(position, WAITING);
       const retain = (queue.flags & 4) !== 0;
       if (WAITING.isExpired(nowMs)) counters.messagesDropped.expired++;
-      else if (mayReceive(this.permissions, WAITING, this.#context)) {
+      else if (mayReceive(this, WAITING, this.#context)) {
         encoder.begin(WAITING, nowMs, 1);
         if (!isQos0) {
           this.#send(sink, WAITING, position, (queue.flags & 3) as QoS, retain, queue.origin);
@@ -248,6 +246,7 @@ export class Session implements Subscriber {
       this.#note(ProgressKind.DONE, position, 0, queue.origin);
       store.release(position);
     }
+    this.isQueueRechecked = false;
   }
 
   /**

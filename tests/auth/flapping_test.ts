@@ -16,8 +16,15 @@ Deno.test("Flapping bans with the connect after the last one that is fine, and c
   const connect = (nowMs: number) => flapping.connected("c", "u", START_MS + nowMs);
   assert.deepEqual([connect(0), connect(1), connect(2)], [undefined, undefined, undefined]);
   assert.equal(connect(3), START_MS + 3 + 60_000);
-  assert.deepEqual([connect(4), connect(5), connect(6)], [undefined, undefined, undefined]);
-  assert.equal(connect(7), START_MS + 7 + 60_000);
+  assert.deepEqual(
+    [connect(4), connect(60_002)],
+    [START_MS + 60_003, START_MS + 60_003],
+    "the ban lasts and is not longer",
+  );
+  assert.equal(flapping.connected("c", "v", START_MS + 4), undefined, "another user with the client is not banned");
+  const anew = [connect(60_003), connect(60_004), connect(60_005)];
+  assert.deepEqual(anew, [undefined, undefined, undefined]);
+  assert.equal(connect(60_006), START_MS + 60_006 + 60_000);
 });
 
 Deno.test("Flapping counts each pair of Client Identifier and User Name by itself", () => {
@@ -46,14 +53,21 @@ Deno.test("Flapping counts what a walk over the times within the window's steps 
       const flapping = new Flapping(settings({ connectsMax }));
       let nowMs = START_MS;
       let times: number[] = [];
+      let untilMs = 0;
       for (const gapMs of gaps) {
         nowMs += gapMs;
+        if (nowMs < untilMs) {
+          assert.equal(flapping.connected("c", undefined, nowMs), untilMs);
+          continue;
+        }
         times.push(nowMs);
         const from = Math.floor(nowMs / 1_000) * 1_000 - 7_000;
         assert(from > nowMs - 8_000, "what is older than the window never counts");
         const isOneTooMany = times.filter((timeMs) => timeMs >= from).length > connectsMax;
         assert.equal(flapping.connected("c", undefined, nowMs), isOneTooMany ? nowMs + 60_000 : undefined);
-        if (isOneTooMany) times = [];
+        if (!isOneTooMany) continue;
+        times = [];
+        untilMs = nowMs + 60_000;
       }
     }),
     { numRuns: 300 },

@@ -3,6 +3,7 @@
  */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
+import type { EnhancedAuthenticator } from "../../src/auth/enhanced_authentication.ts";
 import type { Identity, IdentityProvider, Verdict } from "../../src/auth/identity.ts";
 import { named } from "../../src/auth/identity.ts";
 import { ALL_PERMITTED } from "../../src/topics/permissions.ts";
@@ -52,6 +53,19 @@ Deno.test(
     const back = world.open().sendConnect({ ...login("alice"), ...durable });
     assert.deepEqual(back.heard(), ["connack 0 present", "publish t 'waits' q1 #1"]);
     assert.deepEqual(world.counters.connectsRefused.entries(), [["session_of_another_user", 5]]);
+  }),
+);
+
+Deno.test(
+  "a Session belongs to its user from the moment it is asked for, before its record is committed",
+  scenario({ providers: [NAMES] }, (world) => {
+    const durable = { clientId: "c", clean: false, properties: { sessionExpiryInterval: 60 } };
+    world.store.isSlow = true;
+    const alice = world.open().sendConnect({ ...login("alice"), ...durable });
+    const thief = world.open().sendConnect({ ...login("mallory"), ...durable });
+    assert.deepEqual([alice.heard(), thief.heard()], [[], ["connack 0x85", "closed"]]);
+    world.commit();
+    assert.deepEqual(alice.heard(), ["connack 0"]);
   }),
 );
 
@@ -126,6 +140,67 @@ Deno.test(
     }
     assert(refused.includes("connack 0x9f"));
     assert.deepEqual(new Set(refused), new Set(["connack 0x86", "connack 0x9f", "closed"]));
+  }),
+);
+
+/** Asks for `name=password`; whoever answers so is `name`. */
+const PAIRS: EnhancedAuthenticator = {
+  method: "PAIRS",
+  begin: () => ({
+    next: (data) => {
+      const [name = "", word] = new TextDecoder().decode(data ?? new Uint8Array()).split("=");
+      return name === word
+        ? { kind: "success", data: undefined, identity: named(name) }
+        : { kind: "failure", reasonCode: 0x87, reason: "wrong_word" };
+    },
+  }),
+};
+
+function exchange(pair: string, options: ConnectOptions = {}): ConnectOptions {
+  return { properties: { authenticationMethod: "PAIRS", authenticationData: Buffer.from(pair) }, ...options };
+}
+
+Deno.test(
+  "an account of one's own is no way to guess the passwords of others in an exchange, whatever name CONNECT gives",
+  scenario({ enhanced: [PAIRS] }, (world) => {
+    const guess = () => world.open().sendConnect(exchange("alice=guess", { username: "mallory" }));
+    const own = () => world.open().sendConnect(exchange("mallory=mallory", { username: "mallory" }));
+    for (let free = 0; free < 3; free++) {
+      assert.deepEqual(guess().heard(), ["connack 0x87", "closed"]);
+      assert.deepEqual(own().heard(), ["connack 0"]);
+    }
+    assert.deepEqual(guess().heard(), ["connack 0x87", "closed"]);
+    assert.deepEqual(guess().heard(), [], "it waits, as for any address that failed so often");
+  }),
+);
+
+Deno.test(
+  "an exchange that proves another name than CONNECT gives is refused",
+  scenario({ enhanced: [PAIRS] }, (world) => {
+    const client = world.open().sendConnect(exchange("alice=alice", { username: "bob" }));
+    assert.deepEqual(client.heard(), ["connack 0x86", "closed"]);
+    assert.deepEqual(world.open().sendConnect(exchange("alice=alice")).heard(), ["connack 0"]);
+  }),
+);
+
+Deno.test(
+  "a client that connects again and again is banned with its user, and no other user with it",
+  scenario({ providers: [NAMES] }, (world) => {
+    world.guards.flappingLimits.connectsMax = 2;
+    const connect = (username: string) => {
+      const client = world.open().sendConnect(login(username, { clientId: "c" }));
+      const heard = client.heard();
+      client.lose();
+      world.settle();
+      return heard;
+    };
+    assert.deepEqual([connect("mallory"), connect("mallory")], [["connack 0"], ["connack 0"]]);
+    assert.deepEqual(connect("mallory"), ["connack 0x8a", "closed"]);
+    assert.deepEqual(connect("alice"), ["connack 0"]);
+    world.pass(299_000);
+    assert.deepEqual(connect("mallory"), ["connack 0x8a", "closed"]);
+    world.pass(2_000);
+    assert.deepEqual(connect("mallory"), ["connack 0"]);
   }),
 );
 
@@ -247,6 +322,49 @@ Deno.test(
     assert.deepEqual(back.heard(), ["connack 0 present", "publish t/no 'waits' q1 #2"]);
     assert.equal(world.counters.messagesDropped.not_authorized, 4);
     back.puback(2);
+  }),
+);
+
+let narrow: "none" | "lower" | "gone" = "none";
+
+Deno.test(
+  "a client that comes back with fewer rights has fewer subscriptions, and gets nothing that waits and is not for it",
+  scenario({
+    permissions: () => ({
+      grantedQos: (filter, qos) => narrow === "none" || filter === "mine" ? qos : narrow === "lower" ? 0 : undefined,
+      mayReceive: (topicName) => narrow !== "gone" || topicName === "mine",
+    }),
+  }, (world) => {
+    narrow = "none";
+    const kept = { clean: false, properties: { sessionExpiryInterval: 60 } };
+    const client = world.durable("c");
+    client.subscribe(1, [{ topic: "wide/#", qos: 1 }, { topic: "mine", qos: 1 }]);
+    assert.deepEqual(client.heard(), ["suback #1 1,1"]);
+    client.lose();
+    world.settle();
+    const publisher = world.client("p");
+    publisher.publish("wide/a", "1", { qos: 1, messageId: 1 }).publish("mine", "2", { qos: 1, messageId: 2 });
+    world.settle();
+    narrow = "gone";
+    const back = world.open().sendConnect({ clientId: "c", ...kept });
+    assert.deepEqual(back.heard(), ["connack 0 present", "publish mine '2' q1 #1"]);
+    back.puback(1);
+    publisher.publish("wide/a", "3").publish("mine", "4");
+    assert.deepEqual(back.heard(), ["publish mine '4' q0"]);
+    assert.equal(world.counters.messagesDropped.not_authorized, 1);
+    narrow = "none";
+    back.subscribe(2, "wide/#", 1);
+    assert.deepEqual(back.heard(), ["suback #2 1"]);
+    back.lose();
+    world.settle();
+    narrow = "lower";
+    const lowered = world.open().sendConnect({ clientId: "c", ...kept });
+    assert.deepEqual(lowered.heard(), ["connack 0 present"]);
+    publisher.publish("wide/a", "5", { qos: 1, messageId: 3 });
+    assert.deepEqual(lowered.heard(), ["publish wide/a '5' q0"]);
+    if (world.store.isDurable) world.restart("committed");
+    const { subscriptions } = world.core.sessions.sessions.get("c")!;
+    assert.deepEqual([...subscriptions].map(([filter, { qos }]) => [filter, qos]), [["mine", 1], ["wide/#", 0]]);
   }),
 );
 

@@ -2,7 +2,7 @@
  * SUBACK and UNSUBACK against the Maximum Packet Size of the client that asked.
  */
 import assert from "node:assert/strict";
-import { scenario, type World } from "./harness.ts";
+import { scenario, World } from "./harness.ts";
 import type { TestClient } from "./test_client.ts";
 
 const PACKET_BYTES_MAX = 20;
@@ -75,3 +75,20 @@ Deno.test(
     assert.deepEqual(world.durable("member").heard(), ["publish t '1' q1 #1"]);
   }),
 );
+
+Deno.test("the filters of a Session are bounded in characters together; what is given up makes room", () => {
+  // Whole packets only: byte by byte, 16 MiB take minutes.
+  const world = new World();
+  const client = world.client("c");
+  const long = (index: number) => `${index}`.padEnd(65_000, "x");
+  const codes: number[] = [];
+  for (let index = 0; index < 260; index++) {
+    client.subscribe(1, long(index), 0);
+    codes.push(...client.read()[0]?.granted ?? []);
+  }
+  assert.equal(codes.indexOf(0x97), 258, "258 filters of 65 000 characters fit into 16 Mi");
+  client.unsubscribe(2, long(7));
+  client.subscribe(3, long(300), 0);
+  assert.deepEqual(client.heard(), ["unsuback #2 0", "suback #3 0"]);
+  world.leaveNothing();
+});
