@@ -6,8 +6,8 @@
 
 import type { LoadReport } from "./report.ts";
 
-/** A protocol feature that not every peer has. */
-export type Feature = "qos2" | "shared" | "v5";
+/** What not every peer has; a cell that needs `tls` is run over TLS alone. */
+export type Feature = "qos1" | "qos2" | "shared" | "v5" | "tls";
 
 /** The figure a cell compares; all but `p50_us` and `bytes_per_connection` are better when larger. */
 export type CellMetric = "recv_per_s" | "ack_per_s" | "conn_per_s" | "p50_us" | "bytes_per_connection";
@@ -28,6 +28,9 @@ const CONNECTS = 5000;
 
 /** Connections of the cell `idle-connections`. */
 const IDLE_CONNECTIONS = 5000;
+
+/** Connections of the cell `tls-connects`, each with a full handshake. */
+const TLS_CONNECTS = 3000;
 
 const WARMUP_CONNECTIONS = 500;
 
@@ -54,6 +57,9 @@ export const CELLS: readonly Cell[] = [
   { ...flow("roundtrip-1to1-window1", "--qos 0 --window 1"), metric: "p50_us" },
   connections("connects", "conn_per_s", `--mode connect --subs ${CONNECTS}`),
   connections("idle-connections", "bytes_per_connection", `--mode connect --subs ${IDLE_CONNECTIONS} --hold`),
+  flow("tls-qos0-1to1", "--qos 0", ["tls"]),
+  flow("tls-qos1-1to1-window100", "--qos 1 --window 100", ["tls", "qos1"]),
+  connections("tls-connects", "conn_per_s", `--mode connect --subs ${TLS_CONNECTS}`, ["tls"]),
 ];
 
 /**
@@ -87,6 +93,6 @@ function flow(name: string, load: string, needs: readonly Feature[] = []): Cell 
   return { name, metric: "recv_per_s", load: load.split(" "), needs, warmupConnections: 0 };
 }
 
-function connections(name: string, metric: CellMetric, load: string): Cell {
-  return { name, metric, load: load.split(" "), needs: [], warmupConnections: WARMUP_CONNECTIONS };
+function connections(name: string, metric: CellMetric, load: string, needs: readonly Feature[] = []): Cell {
+  return { name, metric, load: load.split(" "), needs, warmupConnections: WARMUP_CONNECTIONS };
 }

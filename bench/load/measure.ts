@@ -41,7 +41,7 @@ export class MeasurementFailed extends Error {
  * @throws BrokerUnavailable when it does not start; MeasurementFailed when the load could not be set up.
  */
 export async function measureCell(kind: BrokerKind, cell: Cell, options: MeasureOptions): Promise<Measurement> {
-  const broker = await startBroker(kind);
+  const broker = await startBroker(kind, { tls: cell.needs.includes("tls") ? "only" : "none", user: undefined });
   try {
     if (cell.warmupConnections > 0) {
       await runGenerator(broker, ["--mode", "connect", "--subs", `${cell.warmupConnections}`], options);
@@ -106,6 +106,7 @@ async function runGenerator(
       ...["run", "--no-prompt", "-A", LOAD_PATH, ...load],
       ...["--port", `${broker.port}`, "--watch-pid", `${broker.pid}`],
       ...["--seconds", `${options.seconds}`, "--warmup", `${options.warmup}`],
+      ...(broker.caPath === undefined ? [] : ["--tls-ca", broker.caPath]),
     ],
     stdin: "piped",
     stdout: "piped",

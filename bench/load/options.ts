@@ -1,10 +1,11 @@
 /**
  * The command line of the load generator.
  *
- * `--name value` or `--name=value`; switches take no value. Everything wrong is reported in one error.
+ * `--name value` or `--name=value`; switches take no value. Everything wrong is reported in one error. A password on a
+ * command line can be read by everybody on the machine: these are for users that live as long as one run.
  */
 
-import { type LoadQos, type LoadVersion, STAMP_BYTES } from "./packets.ts";
+import { type LoadQos, type LoadUser, type LoadVersion, STAMP_BYTES } from "./packets.ts";
 
 /** Settings of one run. */
 export interface LoadOptions {
@@ -39,6 +40,10 @@ export interface LoadOptions {
   readonly hold: boolean;
   /** Process whose processor time is reported as the broker's; 0 = none. */
   readonly watchPid: number;
+  /** PEM text of the authority that signs the broker's certificate; undefined = no TLS. */
+  readonly caCert: string | undefined;
+  /** What every connection proves itself with; undefined = nothing. */
+  readonly user: LoadUser | undefined;
 }
 
 /** A command line that cannot be used; the message lists every problem. */
@@ -61,6 +66,8 @@ const DEFAULTS = {
   "watch-pid": 0,
 };
 
+const TEXTS = { mode: "live", "tls-ca": "", username: "", password: "" };
+
 const SWITCHES = ["wildcard", "shared", "retain", "v5", "hold"];
 
 /**
@@ -76,7 +83,8 @@ const SWITCHES = ["wildcard", "shared", "retain", "v5", "hold"];
  * ```
  */
 export function parseLoadOptions(args: readonly string[]): LoadOptions {
-  const { numbers, switches, mode, problems } = readArguments(args);
+  const { numbers, switches, texts, problems } = readArguments(args);
+  const { mode, username, password } = texts;
   const isIngest = mode === "ingest";
   const options: LoadOptions = {
     mode: mode as LoadOptions["mode"],
@@ -97,6 +105,8 @@ export function parseLoadOptions(args: readonly string[]): LoadOptions {
     timeout: numbers.timeout,
     hold: switches.has("hold"),
     watchPid: numbers["watch-pid"],
+    caCert: readCaCert(texts["tls-ca"], problems),
+    user: username === "" ? undefined : { username, password },
   };
   problems.push(...validate(options));
   if (problems.length > 0) throw new OptionsError(problems.join("\n"));
@@ -106,24 +116,34 @@ export function parseLoadOptions(args: readonly string[]): LoadOptions {
 function readArguments(args: readonly string[]) {
   const numbers: Record<keyof typeof DEFAULTS, number> = { ...DEFAULTS };
   const switches = new Set<string>();
+  const texts: Record<keyof typeof TEXTS, string> = { ...TEXTS };
   const problems: string[] = [];
-  let mode = "live";
   for (let index = 0; index < args.length; index++) {
     const [name = "", inline] = args[index]!.replace(/^--/, "").split("=", 2);
     if (SWITCHES.includes(name)) {
       switches.add(name);
       continue;
     }
-    if (name !== "mode" && !(name in DEFAULTS)) {
+    if (!(name in TEXTS) && !(name in DEFAULTS)) {
       problems.push(`unknown option ${args[index]}`);
       continue;
     }
     const value = inline ?? args[++index] ?? "";
-    if (name === "mode") mode = value;
+    if (name in TEXTS) texts[name as keyof typeof TEXTS] = value;
     else if (/^\d+(\.\d+)?$/.test(value)) numbers[name as keyof typeof DEFAULTS] = Number(value);
     else problems.push(`--${name}: expected a number, got "${value}"`);
   }
-  return { numbers, switches, mode, problems };
+  return { numbers, switches, texts, problems };
+}
+
+function readCaCert(path: string, problems: string[]): string | undefined {
+  if (path === "") return undefined;
+  try {
+    return Deno.readTextFileSync(path);
+  } catch (cause) {
+    problems.push(`--tls-ca: cannot read ${path}: ${cause instanceof Error ? cause.message : String(cause)}`);
+    return undefined;
+  }
 }
 
 function validate(options: LoadOptions): string[] {

@@ -2,9 +2,8 @@
  * The bytes the load generator writes, and the few fields it reads back.
  *
  * This is a deliberately small MQTT client codec of its own: it shares nothing with `src/protocol`, so a broker
- * defect cannot hide behind the same defect in the tool that measures it. It knows only what a load needs: CONNECT
- * without credentials, SUBSCRIBE with one Topic Filter, PUBLISH from a fixed template, the four acknowledgements
- * and PINGREQ.
+ * defect cannot hide behind the same defect in the tool that measures it. It knows only what a load needs: CONNECT,
+ * SUBSCRIBE with one Topic Filter, PUBLISH from a fixed template, the four acknowledgements and PINGREQ.
  *
  * Every payload starts with a stamp of 16 bytes, big-endian, followed by filler up to the asked size:
  *
@@ -46,17 +45,29 @@ export const ACK_BYTES = 4;
 /** Keep Alive in seconds that every connection asks for; the generator pings well within it. */
 export const KEEP_ALIVE_SECONDS = 60;
 
+/** What a client proves itself with. */
+export interface LoadUser {
+  readonly username: string;
+  readonly password: string;
+}
+
 /**
- * Encodes a CONNECT with Clean Start and no credentials.
+ * Encodes a CONNECT with Clean Start.
  *
  * @param clientId Client Identifier, ASCII.
+ * @param user User Name and Password, or undefined for neither.
  */
-export function encodeConnect(version: LoadVersion, clientId: string): Uint8Array {
-  const flagsCleanStart = 0x02;
-  const head = [0, 4, 0x4d, 0x51, 0x54, 0x54, version, flagsCleanStart, 0, KEEP_ALIVE_SECONDS];
+export function encodeConnect(version: LoadVersion, clientId: string, user?: LoadUser): Uint8Array {
+  const flags = FLAG_CLEAN_START | (user === undefined ? 0 : FLAGS_USER);
+  const head = [0, 4, 0x4d, 0x51, 0x54, 0x54, version, flags, 0, KEEP_ALIVE_SECONDS];
   if (version === 5) head.push(0);
-  return encodePacket(FirstByte.CONNECT, [...head, ...encodeString(clientId)]);
+  const credentials = user === undefined ? [] : [...encodeString(user.username), ...encodeString(user.password)];
+  return encodePacket(FirstByte.CONNECT, [...head, ...encodeString(clientId), ...credentials]);
 }
+
+const FLAG_CLEAN_START = 0x02;
+/** User Name Flag and Password Flag. [MQTT 5.0, 3.1.2] */
+const FLAGS_USER = 0xc0;
 
 /**
  * Encodes a SUBSCRIBE with one Topic Filter.

@@ -14,18 +14,13 @@
  * Progress goes to standard error, results to standard output. Exit code 1 when any run was not whole.
  */
 
-import { type BrokerKind, BROKERS, BrokerUnavailable, DURABILITY_MODE, readVersion } from "./brokers.ts";
+import { BROKERS } from "./brokers.ts";
 import { type Cell, pickCells } from "./cells.ts";
-import { measureCell, type Measurement, MeasurementFailed, type MeasureOptions, medianOf } from "./measure.ts";
-import { readCpuModel } from "./process_stats.ts";
-import { type Outcome, renderTable, type Row } from "./table.ts";
+import { type ComparisonOptions, describeRun, measureRow } from "./comparison.ts";
+import { renderTable, type Row } from "./table.ts";
 
-interface PeersOptions {
+interface PeersOptions extends ComparisonOptions {
   readonly cells: readonly Cell[];
-  readonly brokers: readonly BrokerKind[];
-  readonly seconds: number;
-  readonly warmup: number;
-  readonly repeat: number;
   readonly isJson: boolean;
 }
 
@@ -55,7 +50,7 @@ export async function comparePeers(args: readonly string[]): Promise<number> {
     const rows: Row[] = [];
     for (const cell of options.cells) {
       if (interruption.signal.aborted) break;
-      rows.push(await measureRow(cell, options, interruption.signal));
+      rows.push(await measureRow(cell, options, interruption.signal, (line) => print(Deno.stderr, line)));
     }
     const names = options.brokers.map((broker) => broker.name);
     print(Deno.stdout, options.isJson ? renderJson(facts, names, rows) : renderTable(names, rows));
@@ -97,65 +92,6 @@ function parsePeersOptions(args: readonly string[]): PeersOptions {
 
 function splitList(text: string): string[] {
   return text.split(",").filter((name) => name !== "");
-}
-
-/** Measures a cell on all brokers, taking turns, and keeps each broker's median. */
-async function measureRow(cell: Cell, options: PeersOptions, signal: AbortSignal): Promise<Row> {
-  const measurements: Measurement[][] = options.brokers.map(() => []);
-  const skipped: (string | undefined)[] = options.brokers.map((broker) => {
-    const lacking = cell.needs.filter((feature) => broker.lacks.includes(feature));
-    return lacking.length > 0 ? `${broker.name} does not offer ${lacking.join(", ")}` : undefined;
-  });
-  for (let turn = 0; turn < options.repeat; turn++) {
-    for (const [column, broker] of options.brokers.entries()) {
-      if (signal.aborted) skipped[column] ??= "interrupted";
-      if (skipped[column] !== undefined) continue;
-      print(Deno.stderr, `${cell.name}: ${broker.name}, run ${turn + 1} of ${options.repeat}`);
-      const outcome = await measureOrSkip(broker, cell, { seconds: options.seconds, warmup: options.warmup, signal });
-      if ("skipped" in outcome) skipped[column] = outcome.skipped;
-      else measurements[column]!.push(outcome);
-    }
-  }
-  const outcomes = measurements.map((all, column): Outcome => {
-    // A run that lost or doubled messages is the one to show, whatever the others reached.
-    const broken = all.find((measurement) => !measurement.whole);
-    return broken ?? (all.length > 0 ? medianOf(all) : { skipped: skipped[column] ?? "not measured" });
-  });
-  return { cell, outcomes };
-}
-
-async function measureOrSkip(broker: BrokerKind, cell: Cell, options: MeasureOptions): Promise<Outcome> {
-  try {
-    return await measureCell(broker, cell, options);
-  } catch (cause) {
-    if (cause instanceof BrokerUnavailable || cause instanceof MeasurementFailed) return { skipped: cause.message };
-    throw cause;
-  }
-}
-
-/** Collects what the figures depend on: machine, versions, settings. */
-async function describeRun(options: PeersOptions): Promise<[name: string, value: string][]> {
-  const facts: [string, string][] = [
-    ["machine", `${readCpuModel()}, ${navigator.hardwareConcurrency} cores`],
-    ["system", `${Deno.build.os} ${Deno.osRelease()} ${Deno.build.arch}`],
-    ["deno", Deno.version.deno],
-    ["commit", await readCommit()],
-    ["durability", `${DURABILITY_MODE} (nothing is synced to disk)`],
-    ["disk", Deno.env.get("TMPDIR") ?? "/tmp"],
-    ["run", `${options.seconds} s after ${options.warmup} s warm-up, median of ${options.repeat}`],
-  ];
-  for (const broker of options.brokers) facts.push([broker.name, await readVersion(broker) ?? "not installed"]);
-  return facts;
-}
-
-async function readCommit(): Promise<string> {
-  try {
-    const git = new Deno.Command("git", { args: ["describe", "--always", "--dirty", "--abbrev=12"], stderr: "null" });
-    return new TextDecoder().decode((await git.output()).stdout).trim() || "unknown";
-  } catch (cause) {
-    if (cause instanceof Deno.errors.NotFound) return "unknown";
-    throw cause;
-  }
 }
 
 function renderJson(facts: readonly [string, string][], names: readonly string[], rows: readonly Row[]): string {

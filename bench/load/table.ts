@@ -60,6 +60,18 @@ export function renderTable(names: readonly string[], rows: readonly Row[]): str
   return [...alignColumns([header, ...body]), ...legend, ...rows.flatMap((row) => notesOf(names, row))].join("\n");
 }
 
+/** Renders, one line per measured cell and broker, how busy generator and broker were: shares of one core. */
+export function renderCpu(names: readonly string[], rows: readonly Row[]): string {
+  const body = rows.flatMap((row) =>
+    row.outcomes.flatMap((outcome, column) => {
+      if ("skipped" in outcome) return [];
+      const { load_cpu, broker_cpu } = outcome.report;
+      return [[row.cell.name, names[column]!, load_cpu.toFixed(2), broker_cpu === null ? "-" : broker_cpu.toFixed(2)]];
+    })
+  );
+  return alignColumns([["cpu (1 = one core)", "broker", "of generator", "of broker"], ...body]).join("\n");
+}
+
 const UNITS: Record<CellMetric, string> = {
   recv_per_s: "msg/s",
   ack_per_s: "msg/s",
