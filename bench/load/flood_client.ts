@@ -73,7 +73,9 @@ export async function flood(options: FloodOptions, handleSent: () => void): Prom
   const beginMs = performance.now();
   while (started < options.count) {
     const due = Math.ceil((performance.now() - beginMs) / 1000 * options.ratePerSecond);
-    while (started < Math.min(due, options.count) && open < OPEN_MAX) start(started++);
+    // What was due while this process did not run comes later, not all at once: the flood is to be a steady one.
+    const end = Math.min(due, options.count, started + Math.ceil(options.ratePerSecond * 2 * TICK_MS / 1000));
+    while (started < end && open < OPEN_MAX) start(started++);
     if (started < options.count) await new Promise((resolve) => setTimeout(resolve, TICK_MS));
   }
   const per_s = options.count / ((performance.now() - beginMs) / 1000);

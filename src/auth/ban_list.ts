@@ -7,7 +7,7 @@
  * one of the file by collecting bans. Time is an argument.
  */
 import { AddressList } from "../config/address_list.ts";
-import { canonicalAddress } from "./failure_delay.ts";
+import { canonicalAddress, withoutZone } from "../config/ip_address.ts";
 
 /** What a ban is about. */
 export type BanKind = "client" | "user" | "address";
@@ -58,8 +58,9 @@ export class BanList {
 
   /** The ban that holds for a client, or undefined. O(different prefix lengths). */
   isBanned(subject: BanSubject, nowMs: number): Ban | undefined {
+    if (this.#file.size + this.size === 0) return undefined;
     const keys = { client: `client ${subject.clientId}`, user: `user ${subject.username}` };
-    const address = canonicalAddress(subject.address);
+    const address = canonicalAddress(withoutZone(subject.address));
     for (const table of [this.#file, this.#lasting, this.#timed]) {
       const found = table.find(keys.client, nowMs) ??
         (subject.username === undefined ? undefined : table.find(keys.user, nowMs)) ??

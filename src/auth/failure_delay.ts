@@ -16,7 +16,7 @@
  * address stands for its /64 network, which one host can use up at will. What is no IP address, such as the peer on a
  * Unix socket, never waits, since it cannot be told from others. Time is an argument.
  */
-import { AddressList } from "../config/address_list.ts";
+import { addressKey } from "../config/ip_address.ts";
 
 /** Read with every attempt, so that a reload takes effect. */
 export interface FailureDelaySettings {
@@ -60,6 +60,7 @@ export class FailureDelay {
    * @returns How long the attempt must wait, or undefined when so many wait already that it is to be turned away.
    */
   reserve(address: string, nowMs: number): number | undefined {
+    if (this.#byAddress.size === 0) return 0;
     const failed = this.#find(addressKey(address), nowMs);
     if (failed === undefined) return 0;
     const startMs = Math.max(nowMs, failed.nextMs);
@@ -138,24 +139,6 @@ export class FailureDelay {
 
 /** Addresses that are remembered, about 20 MB. */
 export const FAILED_ADDRESSES_MAX = 65_536;
-
-/**
- * What an address counts as where addresses are counted: itself in IPv4, its /64 network in IPv6.
- *
- * @returns undefined when it is no IP address.
- */
-export function addressKey(address: string): string | undefined {
-  const own = canonicalAddress(address);
-  // Asked of the canonical text: an IPv4 address mapped into IPv6 is IPv4 there.
-  return own?.includes(":") ? AddressList.parse(`${own}/64`)!.networks[0] : own;
-}
-
-/** One spelling per IP address, without zone; undefined when it is none. */
-export function canonicalAddress(address: string): string | undefined {
-  const zone = address.indexOf("%");
-  const plain = zone === -1 ? address : address.slice(0, zone);
-  return /[,/]/.test(plain) ? undefined : AddressList.parse(plain)?.networks[0];
-}
 
 interface FailedAddress {
   readonly key: string;

@@ -6,7 +6,7 @@
  * those; of the others the oldest go as soon as their buckets are full again, when forgetting them changes nothing, and
  * in any case past `IDLE_ADDRESSES_MAX`. Time is an argument.
  */
-import { addressKey } from "../auth/failure_delay.ts";
+import { addressKey } from "../config/ip_address.ts";
 import { TokenBucket } from "./token_bucket.ts";
 
 /** Read with every connection, so that a reload takes effect. 0 = unbounded. */

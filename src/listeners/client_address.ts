@@ -4,15 +4,8 @@
  * IPv6 is written as in RFC 5952. An IPv4 address mapped into IPv6 is written as the IPv4 address it is. Zones (`%eth0`)
  * are taken only from the system, never from what a peer wrote.
  */
-import { isIPv4, isIPv6 } from "node:net";
-
-/** The one spelling of an address that a peer or proxy wrote; undefined when it is none. */
-export function canonicalAddress(text: string): string | undefined {
-  if (isIPv4(text)) return text;
-  if (!isIPv6(text) || text.includes("%")) return undefined;
-  const host = URL.parse(`http://[${text}]`)?.hostname;
-  return host === undefined ? undefined : unmapped(host.slice(1, -1));
-}
+import { isIPv4 } from "node:net";
+import { canonicalAddress } from "../config/ip_address.ts";
 
 /** The address that 4 or 16 bytes are. */
 export function addressOfBytes(bytes: Uint8Array): string | undefined {
@@ -31,12 +24,4 @@ export function systemAddress(text: string): string {
 /** True for an address of this host alone. */
 export function isLoopbackAddress(address: string): boolean {
   return address === "::1" || (address.startsWith("127.") && isIPv4(address));
-}
-
-/** `::ffff:7f00:1`, as a URL spells it, is 127.0.0.1. */
-function unmapped(address: string): string {
-  const match = /^::ffff:([\da-f]{1,4}):([\da-f]{1,4})$/.exec(address);
-  if (match === null) return address;
-  const [high, low] = [Number.parseInt(match[1]!, 16), Number.parseInt(match[2]!, 16)];
-  return [high >> 8, high & 255, low >> 8, low & 255].join(".");
 }

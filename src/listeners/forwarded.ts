@@ -5,7 +5,7 @@
  * left. So the list is walked from the right over addresses of trusted proxies, and the first other one is the client.
  * Nothing left of it is looked at.
  */
-import { canonicalAddress } from "./client_address.ts";
+import { canonicalAddress } from "../config/ip_address.ts";
 
 /**
  * Finds the client.

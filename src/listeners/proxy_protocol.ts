@@ -18,7 +18,8 @@
  * Both end where the bytes of the client begin. The header is parsed again from its start when more has come: it is
  * short, and nothing has to be remembered.
  */
-import { addressOfBytes, canonicalAddress } from "./client_address.ts";
+import { canonicalAddress } from "../config/ip_address.ts";
+import { addressOfBytes } from "./client_address.ts";
 
 /** Most bytes after the first 16 of a version 2 header; addresses and the certificate names of a proxy fit in. */
 export const V2_REST_BYTES_MAX = 2_048;

@@ -111,11 +111,17 @@ export class TlsDoor {
       this.#report(visitor, "tls_handshake_timeout", "not finished in time");
       this.#forget(handshake);
     });
-    // The reason, where there is one, is told at the same time or a moment later.
-    socket.once("close", () => setImmediate(() => this.#fail(handshake, "the connection ended within the handshake")));
+    const ended = () => this.#fail(handshake, "the connection ended within the handshake");
+    socket.once("close", ended);
     hearFirstRecord(socket, (isTls) => {
       if (handshake.wait.isOver) return;
-      if (isTls) return void this.server.emit("connection", socket);
+      if (isTls) {
+        // From now on there may be a better reason, told at the same time or a moment later.
+        socket.off("close", ended);
+        socket.once("close", () => setImmediate(ended));
+        this.server.emit("connection", socket);
+        return;
+      }
       this.#fail(handshake, "the client does not speak TLS");
       socket.end(UNEXPECTED_MESSAGE, () => socket.destroy());
     });

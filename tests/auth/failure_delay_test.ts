@@ -3,12 +3,8 @@
  */
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import {
-  addressKey,
-  FAILED_ADDRESSES_MAX,
-  FailureDelay,
-  type FailureDelaySettings,
-} from "../../src/auth/failure_delay.ts";
+import { FAILED_ADDRESSES_MAX, FailureDelay, type FailureDelaySettings } from "../../src/auth/failure_delay.ts";
+import { addressKey } from "../../src/config/ip_address.ts";
 
 const ADDRESS = "192.0.2.1";
 

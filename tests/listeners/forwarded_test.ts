@@ -1,11 +1,7 @@
 /** Who the client is behind HTTP proxies, and how addresses are spelled. */
 import assert from "node:assert/strict";
-import {
-  addressOfBytes,
-  canonicalAddress,
-  isLoopbackAddress,
-  systemAddress,
-} from "../../src/listeners/client_address.ts";
+import { canonicalAddress } from "../../src/config/ip_address.ts";
+import { addressOfBytes, isLoopbackAddress, systemAddress } from "../../src/listeners/client_address.ts";
 import { clientAddressOf } from "../../src/listeners/forwarded.ts";
 
 const isTrusted = (address: string): boolean => address.startsWith("10.") || address === "::1";
