@@ -77,7 +77,7 @@ async function analyze(args: readonly string[]): Promise<string> {
   const directory = await Deno.makeTempDir({ prefix: "promptmq_service_" });
   try {
     const path = `${directory}/promptmq.service`;
-    await Deno.writeTextFile(path, SERVICE.replace("/usr/local/bin/deno", Deno.execPath()));
+    await Deno.writeTextFile(path, SERVICE.replaceAll("/usr/local/bin/deno", Deno.execPath()));
     const { code, stdout, stderr } = await runTool(ANALYZE, [...args, path]);
     assert.equal(code, 0, stdout + stderr);
     return stdout + stderr;
