@@ -80,6 +80,8 @@ Deno.test("password provider accepts, refuses and passes on", async () => {
   assert.equal(await rig.ask("bob", "wrong"), "bad_password 0x86");
   assert.equal(await rig.ask("bob", ""), "bad_password 0x86");
   assert.equal(await rig.ask("bob", undefined), "bad_password 0x86");
+  assert.equal(await rig.ask("bob", "right\0"), "bad_password 0x86", "hashes pad with zero bytes");
+  assert.equal(await rig.ask("Bob", "right\0"), "passed");
   assert.equal(await rig.ask("Bob", "right"), "passed");
   assert.equal(await rig.ask("Bob", undefined), "passed");
   assert.equal(await rig.ask(undefined, "right"), "passed");
