@@ -70,7 +70,7 @@ const authorizer = Layer.effect(
   }),
 );
 
-/** Bans of the file and of the broker itself. */
+/** Who is banned, as the file says. */
 const bans = Layer.unwrap(Effect.map(ConfigStore, (store) => BanFile.layer(store.current().auth.banFile)));
 
 /** Everything about identity that the broker needs. */

@@ -6,7 +6,6 @@
  * is up to the anonymous policy. `loopback`, the default, lets in peers on this host only.
  */
 import * as Context from "effect/Context";
-import * as Layer from "effect/Layer";
 import { ReasonCode } from "../protocol/reason_codes.ts";
 import type { EnhancedAuthenticator } from "./enhanced_authentication.ts";
 import { type AnonymousPolicy, type Credentials, type IdentityProvider, named, type Verdict } from "./identity.ts";
@@ -17,20 +16,15 @@ export class Authenticator extends Context.Service<Authenticator, {
   authenticate(credentials: Credentials): Verdict | Promise<Verdict>;
   /** The provider of an enhanced authentication method, or undefined when there is none. [MQTT 5.0, 4.12] */
   enhanced(method: string): EnhancedAuthenticator | undefined;
-}>()("promptmq/auth/Authenticator") {
-  /**
-   * @param policy Read with every CONNECT, so that a reload takes effect.
-   * @param providers Asked in this order.
-   * @param enhanced One per method.
-   */
-  static readonly layer = (
-    policy: () => AnonymousPolicy,
-    providers: readonly IdentityProvider[] = [],
-    enhanced: readonly EnhancedAuthenticator[] = [],
-  ) => Layer.sync(Authenticator, () => Authenticator.of(makeAuthenticator(policy, providers, enhanced)));
-}
+}>()("promptmq/auth/Authenticator") {}
 
-/** Builds what `Authenticator.layer` provides. */
+/**
+ * Builds the service.
+ *
+ * @param policy Read with every CONNECT, so that a reload takes effect.
+ * @param providers Asked in this order.
+ * @param enhanced One per method.
+ */
 export function makeAuthenticator(
   policy: () => AnonymousPolicy,
   providers: readonly IdentityProvider[],

@@ -3,8 +3,7 @@
  * known, and hands out permissions that are asked per packet.
  */
 import * as Context from "effect/Context";
-import * as Layer from "effect/Layer";
-import { ALL_PERMITTED, type Permissions } from "../topics/permissions.ts";
+import type { Permissions } from "../topics/permissions.ts";
 import type { Identity } from "./identity.ts";
 
 /** The client that asks. */
@@ -20,10 +19,4 @@ export class Authorizer extends Context.Service<Authorizer, {
    * @returns undefined when a backend gave no answer: the client is refused.
    */
   permissionsOf(principal: Principal): Permissions | Promise<Permissions | undefined>;
-}>()("promptmq/auth/Authorizer") {
-  /** Every authenticated client may do everything. */
-  static readonly layerAllowAll = Layer.succeed(
-    Authorizer,
-    Authorizer.of({ permissionsOf: () => ALL_PERMITTED }),
-  );
-}
+}>()("promptmq/auth/Authorizer") {}

@@ -36,7 +36,7 @@ export class BanFile extends Context.Service<BanFile, {
   /**
    * Reads the file and follows it.
    *
-   * @param path Undefined = no file: only the broker itself bans.
+   * @param path Undefined = no file: nobody is banned.
    */
   static readonly layer = (
     path: string | undefined,
@@ -58,14 +58,14 @@ export class BanFile extends Context.Service<BanFile, {
         const text = yield* readWatchedFile(file);
         const known = readBans(path, text);
         if (known instanceof AuthFileInvalid) return yield* known;
-        bans.setFileBans(known);
+        bans.replace(known);
         const refuse = (problems: readonly string[]) => {
           for (const problem of problems) log.write("error", "bans refused", { problem });
         };
         const changed = (next: string) => {
           const read = readBans(path, next);
           if (read instanceof AuthFileInvalid) return refuse(read.problems);
-          bans.setFileBans(read);
+          bans.replace(read);
           log.write("info", "bans replaced", { bans: read.length });
           onChanged?.();
         };

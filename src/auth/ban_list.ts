@@ -1,10 +1,6 @@
 /**
- * Who may not connect: Client Identifiers, users, and addresses or networks, each for some time or for good.
- *
- * Bans come from two sides that do not touch each other: the ban file, which is replaced as a whole, and the broker
- * itself, such as for a client that connects again and again. Those of the broker are bounded and gone after a restart;
- * when there are too many of them the timed ones go first, oldest first, so that nobody can push out a ban for good or
- * one of the file by collecting bans. Time is an argument.
+ * Who may not connect: Client Identifiers, users, and addresses or networks, each until a time or for good. Time is an
+ * argument.
  */
 import { AddressList } from "../config/address_list.ts";
 import { canonicalAddress, withoutZone } from "../config/ip_address.ts";
@@ -32,65 +28,37 @@ export interface BanSubject {
 
 /** See the head of this file. */
 export class BanList {
-  #file = new BanTable();
-  readonly #lasting = new BanTable();
-  readonly #timed = new BanTable();
-
-  /** Bans of the broker itself, those included that are over and not yet noticed; for metrics. */
-  get size(): number {
-    return this.#lasting.size + this.#timed.size;
-  }
-
-  /**
-   * Bans, in place of an earlier ban of the broker's of the same value and the same sort: timed, or for good.
-   *
-   * @param untilMs Milliseconds since the epoch; undefined = for good.
-   * @returns False when nothing was banned: an `address` that is none, or `BANS_MAX` bans for good.
-   */
-  ban(kind: BanKind, value: string, untilMs: number | undefined, reason: string): boolean {
-    if (kind === "address" && networkOf(value) === undefined) return false;
-    const table = untilMs === undefined ? this.#lasting : this.#timed;
-    const ban = { kind, value, untilMs, reason };
-    if (!table.has(ban) && this.size >= BANS_MAX && !this.#timed.dropOldest()) return false;
-    table.add(ban);
-    return true;
-  }
+  #table = new BanTable();
 
   /** The ban that holds for a client, or undefined. O(different prefix lengths). */
-  isBanned(subject: BanSubject, nowMs: number): Ban | undefined {
-    if (this.#file.size + this.size === 0) return undefined;
-    const keys = { client: `client ${subject.clientId}`, user: `user ${subject.username}` };
-    const address = canonicalAddress(withoutZone(subject.address));
-    for (const table of [this.#file, this.#lasting, this.#timed]) {
-      const found = table.find(keys.client, nowMs) ??
-        (subject.username === undefined ? undefined : table.find(keys.user, nowMs)) ??
-        (address === undefined ? undefined : table.findAddress(address, nowMs));
-      if (found !== undefined) return found;
-    }
-    return undefined;
+  isBanned({ clientId, username, address }: BanSubject, nowMs: number): Ban | undefined {
+    const table = this.#table;
+    if (table.size === 0) return undefined;
+    const own = canonicalAddress(withoutZone(address));
+    return table.find(`client ${clientId}`, nowMs) ??
+      (username === undefined ? undefined : table.find(`user ${username}`, nowMs)) ??
+      (own === undefined ? undefined : table.findAddress(own, nowMs));
   }
 
   /**
-   * Replaces the bans of the file.
+   * Replaces all bans.
    *
-   * @param bans Addresses must be valid; see `isNetwork`. Its length is for the reader of the file to bound.
+   * @param bans Addresses must be valid; see `isNetwork`. Its length is the caller's to bound. Of bans of one value the
+   * last counts.
    */
-  setFileBans(bans: readonly Ban[]): void {
+  replace(bans: readonly Ban[]): void {
     const table = new BanTable();
     for (const ban of bans) table.add(ban);
-    this.#file = table;
+    this.#table = table;
   }
 }
-
-/** Bans of the broker itself, those of the file not counted. */
-export const BANS_MAX = 10_000;
 
 /** True for an IP address, and for a network in CIDR notation. */
 export function isNetwork(text: string): boolean {
   return networkOf(text) !== undefined;
 }
 
-/** Bans by what they are about, in the order in which they were made. Not bounded. */
+/** Bans by what they are about. */
 class BanTable {
   readonly #bans = new Map<string, Ban>();
   /** Prefix lengths of the banned networks, by family, with how many networks have them. */
@@ -100,11 +68,7 @@ class BanTable {
     return this.#bans.size;
   }
 
-  has(ban: Ban): boolean {
-    return this.#bans.has(keyOf(ban));
-  }
-
-  /** Adds a ban at the end, in place of the one with the same value. */
+  /** Adds a ban, in place of the one with the same value. */
   add(ban: Ban): void {
     const key = keyOf(ban);
     if (this.#bans.has(key)) this.#delete(key);
@@ -127,15 +91,6 @@ class BanTable {
       if (ban !== undefined) return ban;
     }
     return undefined;
-  }
-
-  /** @returns False when there is none. */
-  dropOldest(): boolean {
-    for (const key of this.#bans.keys()) {
-      this.#delete(key);
-      return true;
-    }
-    return false;
   }
 
   #delete(key: string): void {

@@ -31,10 +31,6 @@ export class PasswordFile extends Context.Service<PasswordFile, {
   readonly identityProvider: IdentityProvider;
   /** SCRAM-SHA-256, for users with a verifier in the file. */
   readonly scram: EnhancedAuthenticator;
-  /** Users in force. */
-  readonly userCount: () => number;
-  /** For gauges: hashes that are computed and hashes that wait. */
-  readonly hashQueue: HashQueue;
 }>()("promptmq/auth/PasswordFile") {
   /**
    * @param path Of the file.
@@ -47,8 +43,7 @@ export class PasswordFile extends Context.Service<PasswordFile, {
       Effect.gen(function* () {
         const log = yield* Log;
         const clock = yield* Clock.Clock;
-        const queue = new HashQueue();
-        const users = new PasswordUsers(checkPassword, queue, () => clock.currentTimeMillisUnsafe());
+        const users = new PasswordUsers(checkPassword, new HashQueue(), () => clock.currentTimeMillisUnsafe());
         const file = { path, purpose: "password file" };
         const warnOfMode = modeWarning(path, modeOf, log);
         const text = yield* readWatchedFile(file);
@@ -68,8 +63,6 @@ export class PasswordFile extends Context.Service<PasswordFile, {
         return PasswordFile.of({
           identityProvider: makePasswordProvider(users),
           scram: new ScramAuthenticator(users),
-          userCount: () => users.size,
-          hashQueue: queue,
         });
       }),
     );

@@ -96,7 +96,6 @@ Deno.test("password file takes changes over while it runs", async () => {
       Deno.writeTextFileSync(rig.path, bob);
       yield* TestClock.adjust("1 second");
       assert.equal(yield* ask(file, "alice", "one"), "passed", "neither in the file nor remembered");
-      assert.equal(file.userCount(), 1);
       assert.deepEqual(rig.logged, [
         ["info", "password file loaded", { path: rig.path, users: 1 }],
         ["info", "password file reloaded", { path: rig.path, users: 2 }],
@@ -195,6 +194,5 @@ Deno.test("password file serves SCRAM users with plain passwords too", async () 
       const step = file.scram.begin("c").next(encoder.encode("n,,n=user,r=x"));
       assert(!(step instanceof Promise) && step.kind === "continue");
       assert.match(new TextDecoder().decode(step.data), /,i=4096$/);
-      assert.deepEqual([file.hashQueue.running, file.hashQueue.waiting], [0, 0]);
     }));
 });

@@ -84,10 +84,11 @@ Deno.test(
 Deno.test(
   "a ban refuses the client, the user or the address with 0x8A, before and after its proof",
   scenario({ providers: [NAMES] }, (world) => {
-    const { bans } = world.guards;
-    bans.ban("client", "c", undefined, "test");
-    bans.ban("user", "mallory", world.nowMs + 10_000, "test");
-    bans.ban("address", "192.0.2.1", undefined, "test");
+    world.guards.bans.replace([
+      { kind: "client", value: "c", untilMs: undefined, reason: "test" },
+      { kind: "user", value: "mallory", untilMs: world.nowMs + 10_000, reason: "test" },
+      { kind: "address", value: "192.0.2.1", untilMs: undefined, reason: "test" },
+    ]);
     assert.deepEqual(world.open().sendConnect({ clientId: "c" }).heard(), ["connack 0x8a", "closed"]);
     assert.deepEqual(world.open().sendConnect({ clientId: "c", protocolVersion: 4 }).heard(), ["connack 5", "closed"]);
     assert.deepEqual(world.open().sendConnect(login("mallory")).heard(), ["connack 0x8a", "closed"]);
