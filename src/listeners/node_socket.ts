@@ -3,9 +3,6 @@
  *
  * It is read in paused mode: the stream below fetches no more than its high water mark, 64 KiB, and stops until that is
  * read, so a peer that sends faster than it is read is slowed down by TCP. A write is done when the system has the bytes.
- *
- * Errors of the socket are the outside world's: each becomes one of the runtime's own error classes, with the original
- * as its cause, so the transport treats them as it treats those of a plain socket.
  */
 import type { Socket } from "node:net";
 import type { HalfCloseSocket } from "./websocket.ts";
@@ -45,7 +42,7 @@ export class NodeSocket implements HalfCloseSocket {
     // A part at a time, so that a slow peer is seen to take something.
     const part = bytes.length > WRITE_BYTES_MAX ? bytes.subarray(0, WRITE_BYTES_MAX) : bytes;
     return new Promise((resolve, reject) => {
-      this.#socket.write(part, (error) => error ? reject(asSocketError(error)) : resolve(part.length));
+      this.#socket.write(part, (error) => error ? reject(error) : resolve(part.length));
     });
   }
 
@@ -75,27 +72,10 @@ export class NodeSocket implements HalfCloseSocket {
 
   /** Stays registered for good: an error that nobody hears would end the process. */
   readonly #failed = (error: Error): void => {
-    this.#failure = asSocketError(error);
+    this.#failure = error;
     this.#happened();
   };
 }
 
-/** What the runtime would have thrown, for an error of a `node:` socket. */
-export function asSocketError(error: Error): Error {
-  const code = "code" in error ? String(error.code) : "";
-  const ErrorClass = ERROR_CLASSES.get(code) ?? Deno.errors.ConnectionAborted;
-  return new ErrorClass(error.message, { cause: error });
-}
-
-const ERROR_CLASSES: ReadonlyMap<string, new (message: string, options: ErrorOptions) => Error> = new Map([
-  ["ECONNRESET", Deno.errors.ConnectionReset],
-  ["EPIPE", Deno.errors.BrokenPipe],
-  ["ETIMEDOUT", Deno.errors.TimedOut],
-  ["ERR_STREAM_DESTROYED", Deno.errors.BadResource],
-  ["EADDRINUSE", Deno.errors.AddrInUse],
-  ["EADDRNOTAVAIL", Deno.errors.AddrNotAvailable],
-  ["EACCES", Deno.errors.PermissionDenied],
-  ["EPERM", Deno.errors.PermissionDenied],
-]);
 /** A segment of the write buffer is larger; a time limit holds for each part. */
 const WRITE_BYTES_MAX = 65_536;

@@ -10,7 +10,6 @@ import type { Entrance } from "./entrance.ts";
 import { ListenError } from "./errors.ts";
 import { type Gate, Visitor } from "./gate.ts";
 import { hearProxy, ProxiedSocket } from "./proxied_socket.ts";
-import { isSocketError } from "./stream.ts";
 import { Wait } from "./waiting.ts";
 
 /**
@@ -98,10 +97,9 @@ function prepare(socket: PlainSocket): boolean {
     // A peer that vanished without a word is noticed by the system, also where no MQTT Keep Alive was agreed.
     socket.setKeepAlive(true);
     return true;
-  } catch (error) {
+  } catch {
     socket.close();
-    if (isSocketError(error)) return false;
-    throw error;
+    return false;
   }
 }
 

@@ -7,7 +7,6 @@
 import type { Entrance } from "./entrance.ts";
 import { LOCAL_ADDRESS, type Visitor } from "./gate.ts";
 import { parseProxyHeader, PROXY_HEADER_BYTES_MAX, type ProxySource } from "./proxy_protocol.ts";
-import { isSocketError } from "./stream.ts";
 import { Wait } from "./waiting.ts";
 import type { HalfCloseSocket } from "./websocket.ts";
 
@@ -60,18 +59,13 @@ export async function readIntroduction(socket: HalfCloseSocket): Promise<Introdu
   const bytes = new Uint8Array(PROXY_HEADER_BYTES_MAX);
   let length = 0;
   for (;;) {
-    const count = await socket.read(bytes.subarray(length)).catch(endOfBrokenSocket);
+    const count = await socket.read(bytes.subarray(length)).catch(() => null);
     if (count === null) return { detail: "the connection ended within the header" };
     length += count;
     const parsed = parseProxyHeader(bytes.subarray(0, length));
     if (parsed.kind === "malformed") return { detail: parsed.detail };
     if (parsed.kind === "whole") return { source: parsed.source, rest: bytes.slice(parsed.length, length) };
   }
-}
-
-function endOfBrokenSocket(error: unknown): null {
-  if (isSocketError(error)) return null;
-  throw error;
 }
 
 /** A socket whose first bytes were read already. */

@@ -8,7 +8,10 @@ import type { Counters } from "../metrics/counters.ts";
 import type { Connection, Transport } from "./connection.ts";
 import type { ReadBufferPool } from "./read_buffers.ts";
 
-/** A socket as the transport needs it; every `Deno.Conn` is one. It fails with the runtime's own error classes. */
+/**
+ * A socket as the transport needs it; every `Deno.Conn` is one. Whatever its promises reject with is the end of this
+ * socket, because the system has more errors than anybody can list; only a `SocketBug` is not.
+ */
 export interface ByteSocket {
   /** Reads to the front of `buffer`; null at the end. */
   read(buffer: Uint8Array): Promise<number | null>;
@@ -62,10 +65,14 @@ export class StreamTransport implements Transport {
    */
   async serve(): Promise<void> {
     const connection = this.#connection;
+    // Tells a failure by where it came from: what the socket says is its own end, what is thrown elsewhere is a bug.
+    let isSocketAsked = false;
     try {
       for (;;) {
         while (connection.isPaused) await this.#untilResumed();
+        isSocketAsked = true;
         const count = await this.#socket.read(this.#end === 0 ? this.#buffer : this.#buffer.subarray(this.#end));
+        isSocketAsked = false;
         if (count === null) break;
         this.#counters.bytesIn += count;
         this.#end += count;
@@ -76,10 +83,12 @@ export class StreamTransport implements Transport {
       this.#hasEnded = true;
       connection.receiveEnded(this.#clock());
       while (!this.#isFinished) await this.#pause();
+      isSocketAsked = true;
       if (this.#socket.farewell !== undefined) await this.#socket.farewell();
     } catch (error) {
       // A socket that broke or was cut by `abort` ends the connection, which `closed` tells.
-      if (!isSocketError(error)) throw error;
+      if (error instanceof SocketBug) throw error.cause;
+      if (!isSocketAsked) throw error;
     } finally {
       this.#close();
       this.#giveBack();
@@ -195,12 +204,13 @@ export class StreamTransport implements Transport {
   }
 }
 
-/** True for what the system reports of a socket: one of the runtime's own error classes, and no bug. */
-export function isSocketError(error: unknown): boolean {
-  return error instanceof Error && SOCKET_ERRORS.has(error.name);
+/** What a socket with code of its own rejects with when that code threw `cause`. */
+export class SocketBug extends Error {
+  constructor(cause: unknown) {
+    super("the code of a socket failed", { cause });
+  }
 }
 
-const SOCKET_ERRORS: ReadonlySet<string> = new Set(Object.keys(Deno.errors));
 const NOTHING: Uint8Array<ArrayBuffer> = new Uint8Array(0);
 /**
  * A busy connection reads at most this much before its receivers are written to. Twice as much gained nothing, half as

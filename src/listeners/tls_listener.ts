@@ -16,7 +16,6 @@ import { confirmClientAuth } from "./client_auth_check.ts";
 import type { Entrance } from "./entrance.ts";
 import { CertificateInvalid, ListenError } from "./errors.ts";
 import type { Gate } from "./gate.ts";
-import { asSocketError } from "./node_socket.ts";
 import { TlsDoor } from "./tls_door.ts";
 
 /** An open listener with TLS. */
@@ -49,7 +48,7 @@ const listen = Effect.fnUntraced(function* (door: TlsDoor, { entry }: Gate, log:
   );
   yield* Effect.acquireRelease(
     Effect.callback<void, ListenError>((resume) => {
-      front.once("error", (error) => resume(Effect.fail(new ListenError({ entry, cause: asSocketError(error) }))));
+      front.once("error", (error) => resume(Effect.fail(new ListenError({ entry, cause: asListenFailure(error) }))));
       front.listen({ host: hostname, port, backlog: BACKLOG }, () => resume(Effect.void));
     }),
     () => Effect.sync(() => void front.close()),
@@ -83,4 +82,16 @@ const followCertificates = Effect.fnUntraced(function* (door: TlsDoor, { entry }
   yield* Supervisor.fork(`${entry.name} certificate files`, followFiles(files, { changed, failed: kept }));
 });
 
+/** What the runtime's own listener would have thrown; another error says enough as it is. */
+function asListenFailure(error: Error): Error {
+  const ErrorClass = "code" in error ? LISTEN_FAILURES.get(String(error.code)) : undefined;
+  return ErrorClass === undefined ? error : new ErrorClass(error.message, { cause: error });
+}
+
+const LISTEN_FAILURES: ReadonlyMap<string, new (message: string, options: ErrorOptions) => Error> = new Map([
+  ["EADDRINUSE", Deno.errors.AddrInUse],
+  ["EADDRNOTAVAIL", Deno.errors.AddrNotAvailable],
+  ["EACCES", Deno.errors.PermissionDenied],
+  ["EPERM", Deno.errors.PermissionDenied],
+]);
 const BACKLOG = 4_096;

@@ -9,7 +9,7 @@
  * between two of them, and only the newest one waits, so a peer that pings and does not read costs nothing.
  */
 import { recycle, WriteBuffer } from "../protocol/write_buffer.ts";
-import type { ByteSocket } from "./stream.ts";
+import { type ByteSocket, SocketBug } from "./stream.ts";
 import { CloseCode, encodeClose, FrameReader, writeBinaryHeader } from "./websocket_frames.ts";
 import {
   answerHandshake,
@@ -64,7 +64,7 @@ export class WebSocketByteSocket implements ByteSocket {
       }
       this.wasFilled = count === buffer.length;
       if (this.#head !== undefined) count = await this.#readHead(buffer, count);
-      const mqttCount = this.#frames.read(buffer, count);
+      const mqttCount = this.#readFrames(buffer, count);
       if (this.#frameLeft === 0 && this.#ponging === undefined) this.#sendPong();
       if (mqttCount > 0) return mqttCount;
     }
@@ -106,6 +106,34 @@ export class WebSocketByteSocket implements ByteSocket {
    */
   async #readHead(buffer: Uint8Array, count: number): Promise<number> {
     const before = this.#headLength;
+    const response = this.#answerHead(buffer, count);
+    if (response === undefined) return 0;
+    await this.#writeAll(response);
+    this.#isUpgraded = true;
+    const headCount = this.#headLength - before;
+    buffer.copyWithin(0, headCount, count);
+    return count - headCount;
+  }
+
+  #readFrames(buffer: Uint8Array, count: number): number {
+    try {
+      return this.#frames.read(buffer, count);
+    } catch (bug) {
+      throw new SocketBug(bug);
+    }
+  }
+
+  #answerHead(buffer: Uint8Array, count: number): Uint8Array | undefined {
+    try {
+      return this.#takeHead(buffer, count);
+    } catch (bug) {
+      throw new SocketBug(bug);
+    }
+  }
+
+  /** @returns What to answer a request that was accepted; `#headLength` is then the length of its head alone. */
+  #takeHead(buffer: Uint8Array, count: number): Uint8Array | undefined {
+    const before = this.#headLength;
     const taken = Math.min(count, HEAD_BYTES_MAX - before);
     const head = this.#growHead(before + taken);
     head.set(buffer.subarray(0, taken), before);
@@ -113,23 +141,20 @@ export class WebSocketByteSocket implements ByteSocket {
     const end = endOfHead(head, before - 3, this.#headLength);
     if (end === -1) {
       if (this.#headLength === HEAD_BYTES_MAX) this.#refuse(refuseLongHead());
-      return 0;
+      return undefined;
     }
     const answer = answerHandshake(head.subarray(0, end), this.#path);
     this.#head = undefined;
     if (answer.accepted === undefined) {
       this.#refuse(answer);
-      return 0;
+      return undefined;
     }
     if (!this.#mayUpgrade(answer.accepted)) {
       this.#refuse(refuseClient());
-      return 0;
+      return undefined;
     }
-    await this.#writeAll(answer.response);
-    this.#isUpgraded = true;
-    const headCount = end - before;
-    buffer.copyWithin(0, headCount, count);
-    return count - headCount;
+    this.#headLength = end;
+    return answer.response;
   }
 
   #growHead(needed: number): Uint8Array {

@@ -20,7 +20,6 @@ import type { Config } from "../../src/config/schema.ts";
 import { Entrance } from "../../src/listeners/entrance.ts";
 import { Gate, type Visitor } from "../../src/listeners/gate.ts";
 import { listenPlain } from "../../src/listeners/plain_listener.ts";
-import { isSocketError } from "../../src/listeners/stream.ts";
 import { listenTls } from "../../src/listeners/tls_listener.ts";
 import { type HalfCloseSocket, WebSocketByteSocket } from "../../src/listeners/websocket.ts";
 import { Level, type LogWriter } from "../../src/logging/log.ts";
@@ -178,8 +177,8 @@ async function echo(socket: HalfCloseSocket | WebSocketByteSocket, rig: DoorRig)
     }
     if ("farewell" in socket) await socket.farewell();
     else await socket.closeWrite();
-  } catch (error) {
-    if (!isSocketError(error)) throw error;
+  } catch {
+    // Whatever a socket says is its end.
   }
   closeQuietly(socket);
 }
@@ -188,7 +187,7 @@ function closeQuietly(socket: Pick<HalfCloseSocket, "close">): void {
   try {
     socket.close();
   } catch (error) {
-    if (!isSocketError(error)) throw error;
+    if (!(error instanceof Deno.errors.BadResource)) throw error;
   }
 }
 

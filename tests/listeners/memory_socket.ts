@@ -18,6 +18,7 @@ export class MemorySocket implements HalfCloseSocket {
   readonly #output: Uint8Array[] = [];
   #isWriting = false;
   #hasEnded = false;
+  #failure: { readonly reason: unknown } | undefined = undefined;
   #arrived = Promise.withResolvers<void>();
   #released: PromiseWithResolvers<void> | undefined = undefined;
 
@@ -30,6 +31,12 @@ export class MemorySocket implements HalfCloseSocket {
   /** The peer ends its side, after what it sent. */
   end(): void {
     this.#hasEnded = true;
+    this.#arrived.resolve();
+  }
+
+  /** The system reports this to whoever reads on. */
+  fail(reason: unknown): void {
+    this.#failure = { reason };
     this.#arrived.resolve();
   }
 
@@ -52,6 +59,7 @@ export class MemorySocket implements HalfCloseSocket {
   async read(buffer: Uint8Array): Promise<number | null> {
     for (;;) {
       if (this.isClosed) throw new Deno.errors.BadResource("closed");
+      if (this.#failure !== undefined) throw this.#failure.reason;
       const piece = this.#input.shift();
       if (piece !== undefined) {
         const count = Math.min(piece.length, buffer.length);
