@@ -49,21 +49,46 @@ function close(listener: OpenListener): void {
   }
 }
 
-async function acceptAll(listener: OpenListener, gate: Gate, entrance: Entrance): Promise<void> {
+/**
+ * Lets in who comes, one after the other. Resolves when the listener is closed; rejects only for a bug.
+ *
+ * @param pause Waits before the next try after the machine lacked something.
+ */
+export async function acceptAll(
+  listener: { accept(): Promise<PlainSocket> },
+  gate: Gate,
+  entrance: Entrance,
+  pause: (delayMs: number) => Promise<void> = sleep,
+): Promise<void> {
   const { core } = entrance;
   for (;;) {
+    let socket: PlainSocket;
     try {
-      const socket = await listener.accept();
-      const waitMs = gate.connectWaitMs(core.clock());
-      // Whoever comes next waits in the system's queue meanwhile.
-      if (waitMs === 0 || await paused(socket, waitMs, entrance)) receive(socket, gate, entrance);
+      socket = await listener.accept();
     } catch (error) {
       if (error instanceof Deno.errors.BadResource || error instanceof Deno.errors.Interrupted) return;
-      // Out of file descriptors, or a peer that was gone before it was accepted: others may still come in.
-      core.log.limited("accept_failed", "error", "cannot accept a connection", { cause: String(error) });
-      await new Promise((resolve) => setTimeout(resolve, ACCEPT_RETRY_MS));
+      const cause = String(error);
+      if (isOfPeer(error)) {
+        // It is out of the queue. A pause here would let whoever resets its connections keep all others out.
+        core.log.limited("accept_peer_gone", "debug", "a client was gone before it was accepted", { cause });
+        continue;
+      }
+      // Out of file descriptors or memory, or nobody knows: others may still come in, but not at once.
+      core.log.limited("accept_failed", "error", "cannot accept a connection", { cause });
+      await pause(ACCEPT_RETRY_MS);
+      continue;
     }
+    const waitMs = gate.connectWaitMs(core.clock());
+    // Whoever comes next waits in the system's queue meanwhile.
+    if (waitMs === 0 || await paused(socket, waitMs, entrance)) receive(socket, gate, entrance);
   }
+}
+
+/** True when accepting failed because of the connection that was to be accepted. */
+function isOfPeer(error: unknown): boolean {
+  return error instanceof Deno.errors.NotConnected || error instanceof Deno.errors.ConnectionAborted ||
+    error instanceof Deno.errors.ConnectionReset ||
+    (error instanceof Error && "code" in error && PEER_CODES.has(String(error.code)));
 }
 
 /** Resolves with false when the socket was cut meanwhile. */
@@ -103,5 +128,11 @@ function prepare(socket: PlainSocket): boolean {
   }
 }
 
+function sleep(delayMs: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, delayMs));
+}
+
+/** Errors of the network that Linux reports by `accept` and the runtime has no class for; see accept(2). */
+const PEER_CODES: ReadonlySet<string> = new Set(["EPROTO", "EHOSTDOWN", "EHOSTUNREACH", "ENETUNREACH"]);
 const BACKLOG = 4_096;
 const ACCEPT_RETRY_MS = 100;

@@ -67,7 +67,9 @@ export class DoorRig implements AsyncDisposable {
     const log: LogWriter = {
       level: Level.info,
       write: (level, message, fields = {}) => void this.lines.push({ level, message, fields }),
-      limited: (_key, level, message, fields = {}) => void this.lines.push({ level, message, fields }),
+      limited: (_key, level, message, fields = {}) => {
+        if (level !== "debug") this.lines.push({ level, message, fields });
+      },
     };
     // The parts of a core that are asked before a connection exists.
     const core = {

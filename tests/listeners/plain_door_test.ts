@@ -3,8 +3,13 @@
  */
 import assert from "node:assert/strict";
 import * as Runtime from "effect/Runtime";
+import type { Entrance } from "../../src/listeners/entrance.ts";
+import type { Gate } from "../../src/listeners/gate.ts";
+import { acceptAll } from "../../src/listeners/plain_listener.ts";
 import { within } from "../support/event_queue.ts";
 import { type ByteStream, tcpStream } from "../support/raw_client.ts";
+import { PYTHON, resetPeers } from "../support/reset_peers.ts";
+import { testWithTools } from "../support/tools.ts";
 import { concatBytes } from "../support/wire_bytes.ts";
 import { WsClient } from "../support/ws_client.ts";
 import { ascii } from "./client_frames.ts";
@@ -133,6 +138,56 @@ Deno.test("plain door: connections above the connect rate wait and are all serve
     stream.close();
   }
   assert.equal(rig.counters.connectsRefused.total(), 0);
+});
+
+testWithTools("plain door: clients that are reset before they are accepted are no error", [PYTHON], async () => {
+  await using rig = await DoorRig.open();
+  resetPeers(rig.endpoint, 300);
+  const stream = await openStream(rig);
+  await stream.write(ascii("hello"));
+  assert.equal(await readText(stream, 5), "hello");
+  stream.close();
+  rig.lines.end();
+  assert.equal(await rig.lines.next("no line"), undefined);
+});
+
+Deno.test("plain door: accepting pauses for what the machine lacks, and not for a client that is gone", async () => {
+  const gone = [
+    new Deno.errors.NotConnected("Transport endpoint is not connected (os error 107)"),
+    new Deno.errors.ConnectionAborted("Software caused connection abort (os error 103)"),
+    new Deno.errors.ConnectionReset("Connection reset by peer (os error 104)"),
+    Object.assign(new Error("No route to host (os error 113)"), { code: "EHOSTUNREACH" }),
+  ];
+  const lacking = [
+    ...["EMFILE", "ENFILE", "ENOMEM", "ENOBUFS"].map((code) => Object.assign(new Error(code), { code })),
+    new Error("nobody knows"),
+  ];
+  const failures = [...gone, ...lacking, ...gone, new Deno.errors.BadResource("closed")];
+  const pauses: number[] = [];
+  const levels: string[] = [];
+  await acceptAll(
+    { accept: () => Promise.reject(failures.shift()) },
+    {} as Gate,
+    { core: { log: { limited: (_key: string, level: string) => levels.push(level) } } } as unknown as Entrance,
+    (delayMs) => {
+      pauses.push(failures.length);
+      return Promise.resolve(void assert.ok(delayMs > 0));
+    },
+  );
+  assert.deepEqual(failures, []);
+  assert.deepEqual(pauses, [9, 8, 7, 6, 5]);
+  assert.deepEqual(levels.filter((level) => level !== "debug"), lacking.map(() => "error"));
+});
+
+Deno.test("plain door: what our own code throws for an accepted socket is a bug", async () => {
+  const bug = new TypeError("a bug of ours");
+  const gate: Pick<Gate, "connectWaitMs"> = {
+    connectWaitMs() {
+      throw bug;
+    },
+  };
+  const accept = () => Promise.resolve({} as Deno.TcpConn);
+  await assert.rejects(acceptAll({ accept }, gate as Gate, { core: { clock: () => 0 } } as Entrance), bug);
 });
 
 for (

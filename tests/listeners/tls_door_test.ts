@@ -8,6 +8,7 @@ import type { ConnectionOptions } from "node:tls";
 import { type CertificateFiles, OPENSSL, TestAuthority } from "../support/certificates.ts";
 import { within } from "../support/event_queue.ts";
 import { type ByteStream, tcpStream } from "../support/raw_client.ts";
+import { PYTHON, resetPeers } from "../support/reset_peers.ts";
 import { TcpProxy } from "../support/tcp_proxy.ts";
 import { TlsClient } from "../support/tls_client.ts";
 import { startTool, testWithTools } from "../support/tools.ts";
@@ -201,6 +202,17 @@ tls("handshakes under way count towards the most connections of a listener", asy
   const client = await connect(rig, authority);
   assert.equal(await client.text(2, "hi"), "hi");
   client.socket.destroy();
+});
+
+testWithTools("TLS door: clients that are reset before they are accepted are no error", [OPENSSL, PYTHON], async () => {
+  await using authority = await TestAuthority.create();
+  await using rig = await openRig(authority);
+  resetPeers(rig.endpoint, 300);
+  const client = await connect(rig, authority);
+  assert.equal(await client.text(2, "hi"), "hi");
+  client.socket.destroy();
+  rig.lines.end();
+  assert.equal(await rig.lines.next("no line"), undefined);
 });
 
 tls("a client that does not trust the certificate, or knows the broker by another name, goes away", async () => {
