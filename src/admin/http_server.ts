@@ -14,15 +14,20 @@
  * It carries no MQTT and reads the broker through two services of the lowest floor, so it can be up before
  * recovery begins and stay up until the last connection is drained. A request never enters an Effect: each answer
  * is computed synchronously from numbers in memory.
+ *
+ * The runtime accepts for it, and gives the port up for good when it cannot, as without a file descriptor left. It takes no
+ * listener that was opened elsewhere and would outlive that, so this listens anew on the same port until it succeeds.
  */
 import * as Context from "effect/Context";
+import * as Duration from "effect/Duration";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import * as Queue from "effect/Queue";
+import { formatBindAddress } from "../config/value_types.ts";
 import { Metrics } from "../metrics/metrics.ts";
 import { EXPOSITION_CONTENT_TYPE } from "../metrics/prometheus.ts";
 import { Readiness } from "../metrics/readiness.ts";
-import { adminListenError } from "./errors.ts";
+import { type AdminListenError, adminListenError } from "./errors.ts";
 
 /** Where the server listens and what it calls the exposition. */
 export interface AdminHttpOptions {
@@ -36,6 +41,9 @@ export interface AdminHttpOptions {
 
 /** Time open requests get to finish when the server closes. */
 const SHUTDOWN_GRACE = "500 millis";
+
+/** Time from a failure to the next try to listen. */
+const REOPEN_DELAY = Duration.seconds(1);
 
 /** Failed requests that wait to be logged; more at once are answered 500 without a log line of their own. */
 const FAULTS_MAX = 16;
@@ -64,8 +72,15 @@ export class AdminHttpServer extends Context.Service<AdminHttpServer, {
           Effect.forkScoped,
         );
         const answer = makeAnswer(options.path, metrics, readiness);
-        const { server } = yield* Effect.acquireRelease(open(options, answer, faults), close);
-        return AdminHttpServer.of({ hostname: server.addr.hostname, port: server.addr.port });
+        let current: Listening | undefined = undefined;
+        const first = yield* Effect.acquireRelease(open(options, answer, faults), (opened) => close(current ?? opened));
+        const { hostname, port } = first.server.addr;
+        const reopen = open({ ...options, hostname, port }, answer, faults).pipe(
+          Effect.map((opened) => current = opened),
+          Effect.uninterruptible,
+        );
+        yield* Effect.forkScoped(keepServing(first, reopen));
+        return AdminHttpServer.of({ hostname, port });
       }),
     );
 }
@@ -75,6 +90,8 @@ type Answer = (request: Request) => Response;
 interface Listening {
   readonly server: Deno.HttpServer<Deno.NetAddr>;
   readonly abort: AbortController;
+  /** Never rejects: resolves with what broke the server, or with undefined once it was shut down. */
+  readonly ended: Promise<unknown>;
 }
 
 const open = (options: AdminHttpOptions, answer: Answer, faults: Queue.Queue<unknown>) =>
@@ -91,19 +108,33 @@ const open = (options: AdminHttpOptions, answer: Answer, faults: Queue.Queue<unk
           return plainText("internal error\n", 500);
         },
       }, answer);
-      return { server, abort };
+      return { server, abort, ended: server.finished.then(() => undefined, (cause: unknown) => cause) };
     },
     catch: (cause) => adminListenError(options.hostname, options.port, cause),
   });
 
+/** Serves again whenever a server broke. Ends when one was shut down. */
+const keepServing = Effect.fnUntraced(function* (first: Listening, reopen: Effect.Effect<Listening, AdminListenError>) {
+  const metrics = formatBindAddress(first.server.addr);
+  for (let listening = first;;) {
+    const { ended } = listening;
+    const cause = yield* Effect.promise(() => ended);
+    if (cause === undefined) return;
+    yield* Effect.logError("metrics and health are not served", { metrics, cause: String(cause) });
+    // It needs a descriptor for the port itself, so the first try may be too early.
+    listening = yield* reopen.pipe(Effect.delay(REOPEN_DELAY), Effect.eventually);
+    yield* Effect.logInfo("metrics and health are served again", { metrics });
+  }
+});
+
 /** Lets open requests finish, then cuts the ones that do not. Aborting a server already down is an error. */
-const close = ({ server, abort }: Listening) =>
+const close = ({ server, abort, ended }: Listening) =>
   Effect.promise(() => server.shutdown()).pipe(
     Effect.timeoutOrElse({
       duration: SHUTDOWN_GRACE,
       orElse: () => Effect.sync(() => abort.abort()),
     }),
-    Effect.andThen(Effect.promise(() => server.finished)),
+    Effect.andThen(Effect.promise(() => ended)),
   );
 
 function makeAnswer(

@@ -68,6 +68,11 @@ export class WatchedBroker implements AsyncDisposable {
     }
   }
 
+  /** Process identifier of the broker. */
+  get pid(): number {
+    return this.#child.pid;
+  }
+
   /** Log lines so far. */
   get log(): readonly LogLine[] {
     return this.#lines;
