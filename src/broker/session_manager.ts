@@ -22,6 +22,7 @@ import type { Permissions } from "../topics/permissions.ts";
 import type { TopicCache } from "../topics/topic.ts";
 import { type Admission, type Admitted, isAdmitted } from "./admission.ts";
 import type { Authentication } from "./authentication.ts";
+import { ClientPlaces } from "./client_places.ts";
 import {
   BANNED,
   CAME_TOO_LATE,
@@ -68,7 +69,7 @@ export interface SessionParts {
   readonly authentication: Authentication;
   readonly authorizer: Authorizer["Service"];
   readonly log: LogWriter;
-  /** Most connections at once; read with every CONNECT. */
+  /** Most clients at once; read with every CONNECT. */
   readonly connectionsMax: () => number;
   /** A Client Identifier nobody else has. */
   readonly newClientId: () => string;
@@ -76,16 +77,17 @@ export interface SessionParts {
 
 /** See the head of this file. */
 export class SessionManager {
+  /** Who counts as a client. */
+  readonly places: ClientPlaces;
   readonly #parts: SessionParts;
   readonly #sessions = new Map<string, Session>();
   readonly #expiries = new Map<Session, Timer>();
-  /** CONNECT packets that wait for their record, by Session. */
-  readonly #opening = new Map<Session, number>();
   readonly #identities: IdentityExpiry;
   #isDraining = false;
 
   constructor(parts: SessionParts) {
     this.#parts = parts;
+    this.places = new ClientPlaces(parts.context.counters, parts.connectionsMax);
     this.#identities = new IdentityExpiry(parts.wheel);
   }
 
@@ -190,12 +192,11 @@ export class SessionManager {
 
   /** What speaks against a CONNECT, whoever it comes from. */
   #refusalOf(packet: ConnectPacket): Refusal | undefined {
-    const { context, topics, wills, connectionsMax } = this.#parts;
+    const { context, topics, wills } = this.#parts;
     const fault = validateConnect(packet, context.limits, topics);
     if (fault !== undefined) return { reasonCode: fault.reasonCode, reasonString: fault.text };
     if (this.#isDraining) return SHUTTING_DOWN;
-    if (packet.will !== undefined && !wills.hasRoomFor(packet.will)) return NO_ROOM_FOR_WILL;
-    return context.counters.connectionsCurrent > connectionsMax() ? TOO_MANY_CONNECTIONS : undefined;
+    return packet.will !== undefined && !wills.hasRoomFor(packet.will) ? NO_ROOM_FOR_WILL : undefined;
   }
 
   #refuse(client: ConnectingClient, packet: ConnectPacket, refusal: Refusal): void {
@@ -214,6 +215,7 @@ export class SessionManager {
     const { username } = admitted.identity;
     const known = this.#sessions.get(clientId);
     if (known !== undefined && !mayHave(known, username)) return this.#refuse(client, packet, NOT_THEIRS);
+    if (this.places.isFullFor(known)) return this.#refuse(client, packet, TOO_MANY_CONNECTIONS);
     if (this.#parts.admission.isFlapping(clientId, username, nowMs)) return this.#refuse(client, packet, BANNED);
     const sessionExpiryInterval = grantedSessionExpiry(packet.sessionExpiryInterval, context.limits);
     const isKept = sessionExpiryInterval > 0;
@@ -231,7 +233,7 @@ export class SessionManager {
     session.username = username;
     if (resumed === undefined && isKept) records.begin(session);
     const finish = () => {
-      this.#opened(session);
+      this.places.waited(session);
       if (!client.isOpen) return this.#abandon(session, clock());
       if (this.#isDraining) {
         this.#refuse(client, packet, SHUTTING_DOWN);
@@ -252,10 +254,9 @@ export class SessionManager {
       wills.set(session, packet.will);
       this.#attach(client, packet, session, resumed !== undefined, admitted, clock());
     };
-    const waiting = this.#opening.get(session) ?? 0;
     const endPosition = records.pendingEndOf(clientId);
-    if (!isKept && !session.isRecorded && endPosition === 0 && waiting === 0) return finish();
-    this.#opening.set(session, waiting + 1);
+    if (!isKept && !session.isRecorded && endPosition === 0 && !this.places.isOpening(session)) return finish();
+    this.places.waits(session);
     if (session.isRecorded) {
       records.opened(session, sessionExpiryInterval, username);
       if (packet.will !== undefined) wills.announce(session, packet.will);
@@ -272,12 +273,6 @@ export class SessionManager {
     if (known.sink !== null) return known.isDurable;
     // One that is being opened may be there for one connection only: a Session is recorded from the beginning or never.
     return !isKept || known.isRecorded || !this.#parts.records.isDurable;
-  }
-
-  #opened(session: Session): void {
-    const waiting = this.#opening.get(session) ?? 0;
-    if (waiting > 1) this.#opening.set(session, waiting - 1);
-    else this.#opening.delete(session);
   }
 
   #attach(
@@ -301,7 +296,7 @@ export class SessionManager {
     counters.sessionsOnline++;
     counters.sessionsOffline--;
     // Another connection may have come and gone since this one was recorded. A later CONNECT that waits comes last.
-    if (!this.#opening.has(session)) records.correct(session);
+    if (!this.places.isOpening(session)) records.correct(session);
     const keepAliveSeconds = grantedKeepAlive(packet, limits);
     const properties = connackProperties(packet, limits, session, keepAliveSeconds, authenticationData);
     if (packet.authenticationMethod !== undefined) authentication.adopt(client, session);
@@ -343,7 +338,7 @@ export class SessionManager {
   #abandon(session: Session, nowMs: number): void {
     if (session.isEnded) return;
     if (session.sink === null && !this.#expiries.has(session) && !session.isDurable) this.#end(session, nowMs);
-    else if (!this.#opening.has(session)) {
+    else if (!this.places.isOpening(session)) {
       this.#parts.records.correct(session);
       this.#parts.wills.correct(session);
     }

@@ -168,7 +168,8 @@ export const mqtt = {
     defaultText: "10000",
     reload: "live",
     flag: "max-connections",
-    doc: "Most Network Connections at one time; more are refused with Quota exceeded (0x97).",
+    doc: "Most clients at one time, each from the verdict on its CONNECT until it leaves; more are refused with " +
+      "Quota exceeded (0x97). One that takes its own Session over is not one more.",
   }),
   sysIntervalMs: option({
     key: "mqtt.sys-interval",

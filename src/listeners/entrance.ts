@@ -5,8 +5,13 @@
  *       └──────── waiting: cut at a stop, and counted ────────┘
  *
  * A connection is admitted under the address of its client, once that is known: behind a proxy only after its header, so
- * before it such a socket is held under a count of its own. Every admitted visitor leaves exactly once. The sum of all
- * is bounded by `mqtt.max-connections` and a few places for refusals.
+ * before it such a socket is held under a count of its own. Every admitted visitor leaves exactly once.
+ *
+ * Sockets and clients are two things. `mqtt.max-connections` bounds clients, and the broker's Sessions count those, from
+ * the verdict on CONNECT on. Sockets that are no client's, because they have said nothing yet, were refused or are on
+ * their way out, take no place of a client. They are bounded here: there may be as many as places are free, so that all
+ * clients can come back at once, and `SPARE_SOCKETS` more, so that at the bound, too, a client can take its Session over
+ * and another one hear why it is refused.
  */
 import * as Deferred from "effect/Deferred";
 import * as Duration from "effect/Duration";
@@ -42,6 +47,7 @@ export class Entrance {
   };
   /** Fails with what a connection's loop threw: a bug, after which nothing can be trusted. */
   readonly bug = Deferred.makeUnsafe<never, unknown>();
+  readonly #spareSockets: number;
   readonly #configStore: ConfigStore["Service"];
   readonly #readBuffers: ReadBufferPool;
   readonly #addressSettings = { connectRate: 0, connectionsMax: 0 };
@@ -54,8 +60,10 @@ export class Entrance {
   #unknown = 0;
   #emptied: (() => void) | undefined = undefined;
 
-  constructor(core: BrokerCore, configStore: ConfigStore["Service"]) {
+  /** @param spareSockets Most sockets without a client at once when no place of a client is free. */
+  constructor(core: BrokerCore, configStore: ConfigStore["Service"], spareSockets = SPARE_SOCKETS) {
     this.core = core;
+    this.#spareSockets = spareSockets;
     this.#configStore = configStore;
     this.#readBuffers = new ReadBufferPool(configStore.current().server.readBufferBytes);
     this.apply(configStore.current());
@@ -96,8 +104,8 @@ export class Entrance {
   }
 
   /**
-   * Asks whether a client may come in, and takes a place for it. False when there are so many connections that not even
-   * a refusal can be afforded.
+   * Asks whether a client may come in, and takes a place for it. False when there are so many sockets without a client
+   * that not even a refusal can be afforded.
    *
    * @returns False = its socket must be closed. After true, `left` must be called once.
    */
@@ -230,11 +238,16 @@ export class Entrance {
   }
 
   get #hasRoom(): boolean {
-    return this.#inside + this.#unknown < this.#configStore.current().mqtt.maxConnections + REFUSALS_MAX;
+    const freePlaces = Math.max(0, this.#configStore.current().mqtt.maxConnections - this.core.sessions.places.taken);
+    const withoutClient = this.#inside + this.#unknown - this.core.sessions.places.taken;
+    return withoutClient < freePlaces + this.#spareSockets;
   }
 }
 
-/** Connections beyond `mqtt.max-connections` that are let in only to be told so. */
-const REFUSALS_MAX = 256;
+/**
+ * Sockets without a client, beyond the free places of clients. Enough that a storm of refused or silent peers does not keep
+ * out who comes to take its Session over; at some 10 KiB each, more in a TLS handshake, they take tens of MiB at most.
+ */
+const SPARE_SOCKETS = 1_024;
 /** Time the sockets that were cut get to say so. */
 const CUT_MS = 500;

@@ -319,3 +319,57 @@ Deno.test(
 function text(value: string): Uint8Array {
   return new TextEncoder().encode(value);
 }
+
+Deno.test(
+  "max-connections counts clients: who is silent, refused or on the way out takes no place",
+  scenario({ connectionsMax: 2, anonymous: "loopback" }, (world) => {
+    const silent = [world.open(), world.open(), world.open()];
+    const stranger = world.open(false);
+    assert.match(stranger.connect({ clientId: "stranger" }), /^connack 0x87/);
+    const first = world.client("first");
+    world.client("second");
+    assert.match(world.open().connect({ clientId: "third" }), /^connack 0x97/);
+    assert.match(silent[0]!.connect({ clientId: "fourth" }), /^connack 0x97/);
+    first.disconnect();
+    assert.match(silent[1]!.connect({ clientId: "fifth" }), /^connack 0/);
+  }),
+);
+
+Deno.test(
+  "a client that takes its Session over is let in at max-connections, and its user's alone",
+  scenario({ connectionsMax: 1 }, (world) => {
+    const first = world.durable("c", { username: "alice" });
+    assert.match(world.open().connect({ clientId: "c", username: "mallory" }), /^connack 0x85/);
+    const second = world.durable("c", { username: "alice" });
+    assert.deepEqual(first.heard(), ["disconnect 0x8e", "closed"]);
+    assert.match(world.open().connect({ clientId: "other" }), /^connack 0x97/);
+    second.lose();
+    world.client("other");
+    assert.match(world.open().connect({ clientId: "c", username: "alice" }), /^connack 0x97/);
+  }),
+);
+
+Deno.test(
+  "a client whose record is under way has its place, and gives it back when it goes",
+  scenario({ connectionsMax: 2 }, (world) => {
+    world.store.isSlow = true;
+    const properties = { sessionExpiryInterval: 3_600 };
+    const clients = ["a", "b", "c"].map((clientId) => {
+      const client = world.open();
+      client.sendConnect({ clientId, clean: false, properties });
+      return client;
+    });
+    const again = world.open();
+    again.sendConnect({ clientId: "b", clean: false, properties });
+    world.settle();
+    assert.deepEqual(clients.map((client) => client.heard().length), [0, 0, 2]);
+    clients[0]!.lose();
+    world.commit();
+    assert.deepEqual(again.heard(), ["connack 0 present"]);
+    assert.equal(world.core.sessions.places.taken, 1);
+    const late = world.open();
+    late.sendConnect({ clientId: "late" });
+    world.settle();
+    assert.deepEqual(late.heard(), ["connack 0"]);
+  }),
+);

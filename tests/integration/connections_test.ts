@@ -49,6 +49,28 @@ Deno.test("admission: a connection above max-connections is refused, and a freed
   await fourth.expectQuiet();
 });
 
+Deno.test("admission: of one client too many, all at once, exactly one is refused, whoever else is connected", async () => {
+  await using broker = await Broker.start({ flags: ["--max-connections", "100"] });
+  await using opened = new AsyncDisposableStack();
+  for (let count = 0; count < 20; count++) opened.use(await RawClient.open(broker.tcp));
+  const clients: RawClient[] = [];
+  for (let count = 0; count < 101; count++) clients.push(opened.use(await RawClient.open(broker.tcp)));
+  // Half of them have a Session that has to be recorded first.
+  const fields = clients.map((_, index) => ({
+    clientId: `c${index}`,
+    cleanStart: index % 2 === 0,
+    properties: [["sessionExpiryInterval", index % 2 === 0 ? 0 : 60]] as const,
+  }));
+  await Promise.all(clients.map((client, index) => client.sendPacket("connect", fields[index]!)));
+  const codes = await Promise.all(clients.map(async (client) => (await client.expect("connack")).wire.reasonCode!));
+  assert.deepEqual(codes.filter((code) => code !== 0), [0x97]);
+  const winner = codes.indexOf(0);
+  await using heir = await RawClient.connect(broker.tcp, fields[winner]!);
+  assert.equal((await clients[winner]!.expect("disconnect")).wire.reasonCode, 0x8e);
+  await heir.expectQuiet();
+  assert.equal(await broker.metric('promptmq_connects_refused_total{reason="quota_exceeded"}'), 1);
+});
+
 for (const [allowed, reasonCode] of [["loopback", 0], ["true", 0], ["false", 0x87]] as const) {
   Deno.test(`admission: allow-anonymous ${allowed} answers a loopback client with ${reasonCode}`, async () => {
     await using broker = await Broker.start({ flags: ["--allow-anonymous", allowed] });

@@ -31,7 +31,7 @@ import type { Endpoint } from "../support/raw_client.ts";
 /** What differs from an open listener with the usual settings. */
 export interface DoorOptions {
   readonly readTimeoutMs?: number;
-  /** Most connections of the broker; places for refusals come on top. */
+  /** `mqtt.max-connections`; two spare sockets come on top, and nobody becomes a client here. */
   readonly connectionsMax?: number;
   readonly connectionsPerAddress?: number;
   /** As `server.trusted-proxies`. */
@@ -76,7 +76,7 @@ export class DoorRig implements AsyncDisposable {
       counters: this.counters,
       log,
       clock: () => performance.now(),
-      sessions: { drain() {} },
+      sessions: { drain() {}, places: { taken: 0 } },
       isBannedAddress: () => false,
     };
     const store: Pick<ConfigStore["Service"], "current"> = { current: () => config };
@@ -143,7 +143,7 @@ class EchoEntrance extends Entrance {
   readonly #serving = new Map<HalfCloseSocket, Promise<void>>();
 
   constructor(rig: DoorRig, core: BrokerCore, store: ConfigStore["Service"]) {
-    super(core, store);
+    super(core, store, 2);
     this.#rig = rig;
   }
 

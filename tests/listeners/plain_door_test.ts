@@ -86,15 +86,24 @@ Deno.test("plain door: a PROXY header that does not come is given up after read-
   assert.equal((await rig.expectLine("connection refused")).fields["detail"], "no header in time");
 });
 
-Deno.test("plain door: sockets that wait for a header count towards the most connections", async () => {
-  await using rig = await DoorRig.open({ proxyProtocol: true }, { connectionsMax: 0 });
-  const waiting = await Promise.all(Array.from({ length: 256 }, () => Deno.connect(rig.endpoint)));
-  const late = await openStream(rig);
-  assert.equal(await within(late.read(), "the end of the late one"), undefined);
-  late.close();
-  assert.equal((await rig.expectLine("connection refused")).fields["reason"], "too_many_connections");
-  for (const socket of waiting) socket.close();
-});
+for (
+  const [what, entry] of [
+    ["that wait for a PROXY header", { proxyProtocol: true }],
+    ["that wait for the request of a WebSocket", { type: "ws" }],
+    ["without a CONNECT", {}],
+  ] as const
+) {
+  Deno.test(`plain door: of sockets ${what} there are so many and no more`, async () => {
+    await using rig = await DoorRig.open(entry, { connectionsMax: 1 });
+    const waiting = await Promise.all(Array.from({ length: 3 }, () => Deno.connect(rig.endpoint)));
+    const late = await openStream(rig);
+    assert.equal(await within(late.read(), "the end of the late one"), undefined);
+    late.close();
+    assert.equal((await rig.expectLine("connection refused")).fields["reason"], "too_many_connections");
+    assert.deepEqual(rig.counters.connectsRefused.entries(), [["too_many_connections", 1]]);
+    for (const socket of waiting) socket.close();
+  });
+}
 
 Deno.test("plain door: limits per address are asked with the address in the header", async () => {
   await using rig = await DoorRig.open({ proxyProtocol: true }, { connectionsPerAddress: 1 });
