@@ -41,6 +41,8 @@ export class Router {
   readonly #shared: SharedDelivery;
   readonly #turn: Turn;
   readonly #waiting = new CommitQueue();
+  /** While entries are settled, and for good once that threw: the broker ends, and promises nothing more until then. */
+  #isSettling = false;
   readonly #heldBack = new Set<Reader>();
   readonly #committed = new Message();
   readonly #promised: PromisedRoom;
@@ -216,14 +218,16 @@ export class Router {
 
   #settleUpTo(committed: Position): void {
     const waiting = this.#waiting;
-    let entry = waiting.peek(committed);
+    let entry = this.#isSettling ? undefined : waiting.peek(committed);
     if (entry !== undefined) {
+      this.#isSettling = true;
       // Not the turn's: the commit may have taken its time, and a message may have expired meanwhile.
       const nowMs = this.#turn.clock();
       for (; entry !== undefined; entry = waiting.peek(committed)) {
         this.#settle(entry, nowMs);
         waiting.drop();
       }
+      this.#isSettling = false;
     }
     if (this.#heldBack.size > 0 && waiting.count <= WAITING_MAX / 2 && !this.#context.store.isCongested) {
       this.#relieve();

@@ -67,15 +67,22 @@ export class Turn {
     if (!this.#isEnding) this.scheduleNow();
   }
 
-  /** Ends the turn now. What the commit itself publishes (a Will Message of a takeover) gets a turn of its own. */
+  /**
+   * Ends the turn now. What the commit itself publishes (a Will Message of a takeover) gets a turn of its own.
+   *
+   * What throws here ends the broker, whose goodbye leaves with a turn to come: after its commit, as all else.
+   */
   end(): void {
     this.#isScheduled = false;
     this.#isEnding = true;
-    this.#commit();
-    const touched = this.#touched;
-    for (let i = 0; i < touched.length; i++) touched[i]!.flush();
-    touched.length = 0;
-    this.#isEnding = false;
+    try {
+      this.#commit();
+      const touched = this.#touched;
+      for (let i = 0; i < touched.length; i++) touched[i]!.flush();
+      touched.length = 0;
+    } finally {
+      this.#isEnding = false;
+    }
     this.#ended(this);
   }
 }

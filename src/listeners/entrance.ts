@@ -213,6 +213,8 @@ export class Entrance {
     for (const socket of [...this.#waiting]) socket.cut();
     this.core.sessions.drain();
     for (const connection of this.#connections) connection.receiveEnded(this.core.clock());
+    // Those that a turn which failed had touched already call for no other.
+    this.core.turn.scheduleNow();
     return new Promise((resolve) => {
       if (this.#connections.size === 0) resolve();
       else this.#emptied = resolve;

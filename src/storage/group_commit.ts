@@ -260,9 +260,13 @@ export class GroupCommit {
       // First the next sync, then those who waited for this one.
       if (this.hasPromise && this.#oldestUncoveredMs !== 0 && !this.#mayCommitWritten()) this.#startSync();
     } else if (this.#state === "full") this.#syncWhileFull();
-    this.#commitUpTo(lsn);
-    if (this.#state === "working") this.#advance();
-    this.#tellIdle();
+    try {
+      this.#commitUpTo(lsn);
+      if (this.#state === "working") this.#advance();
+    } finally {
+      // Whatever a waiter threw, the end of the broker waits for this.
+      this.#tellIdle();
+    }
   }
 
   #writeFailed(cause: unknown): void {

@@ -66,3 +66,18 @@ Deno.test("turn that no packet started begins at the time on the clock", () => {
   assert.equal(turn.startedMs, 5_000);
   assert.equal(deferred.length, 1);
 });
+
+Deno.test("turn whose commit throws flushes nobody, and the next one everybody, after its commit", () => {
+  const rigged = rig();
+  const { turn, events, deferred } = rigged;
+  turn.touch(connection("a", events));
+  rigged.onCommit = () => {
+    throw new Error("a bug");
+  };
+  assert.throws(() => deferred.shift()!(), /a bug/);
+  assert.deepEqual(events, ["commit"]);
+  rigged.onCommit = () => {};
+  turn.touch(connection("b", events));
+  deferred.shift()!();
+  assert.deepEqual(events.slice(1), ["commit", "flush a", "flush b", "ended"]);
+});

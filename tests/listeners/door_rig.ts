@@ -77,6 +77,7 @@ export class DoorRig implements AsyncDisposable {
       log,
       clock: () => performance.now(),
       sessions: { drain() {}, places: { taken: 0 } },
+      turn: { scheduleNow() {} },
       isBannedAddress: () => false,
     };
     const store: Pick<ConfigStore["Service"], "current"> = { current: () => config };

@@ -648,3 +648,22 @@ storeTest("flush of an idle store syncs nothing", {}, async (rig) => {
   await rig.group.flush();
   assert.equal(rig.disk.count("sync"), 0);
 });
+
+storeTest("a waiter that throws holds up no flush that waits for the same sync", {}, async (rig) => {
+  const uncaught = Promise.withResolvers<unknown>();
+  addEventListener("unhandledrejection", (event) => {
+    event.preventDefault();
+    uncaught.resolve(event.reason);
+  }, { once: true });
+  rig.disk.holdSyncs();
+  turn(rig);
+  rig.store.whenCommitted(() => {
+    rig.store.whenCommitted(() => {});
+    throw new Error("a bug");
+  });
+  const flushed = rig.store.group.flush();
+  rig.disk.releaseSyncs();
+  assert.match(String(await uncaught.promise), /a bug/);
+  await flushed;
+  assert.equal(rig.log.safeLsn, rig.log.endLsn);
+});
