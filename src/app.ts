@@ -23,7 +23,7 @@ import type { LogFileUnavailable } from "./logging/errors.ts";
 import { failureFields } from "./logging/failure_fields.ts";
 import { Listeners, type OpenListener } from "./listeners/listeners.ts";
 import { Level, Log } from "./logging/log.ts";
-import { launchSupervised, Supervisor } from "./logging/supervisor.ts";
+import { FiberDied, launchSupervised, Supervisor } from "./logging/supervisor.ts";
 import { taskFamilies } from "./metrics/broker_families.ts";
 import { Metrics } from "./metrics/metrics.ts";
 import { Readiness } from "./metrics/readiness.ts";
@@ -84,7 +84,7 @@ export function runBroker(
   );
 
   return Effect.logInfo("promptmq is starting", { version: VERSION, pid: Deno.pid, config: loaded.filePath }).pipe(
-    Effect.andThen(launchSupervised(app)),
+    Effect.andThen(launchSupervised(app, () => deadline.begin())),
     Effect.onExit((exit) => exit._tag === "Failure" ? logStop(exit.cause) : Effect.void),
     Effect.catchCause(failUnlessInterrupted),
     Effect.provide(Log.layer(config.log)),
@@ -147,9 +147,9 @@ function describeListener({ name, type, address }: OpenListener): string {
   return `${name} ${type} ${address}`;
 }
 
-/** One line: a sentence for what an operator can change, stacks only for a bug. */
+/** One line: a sentence for what an operator can change, stacks only for a bug. A death has been told already. */
 function logStop(cause: Cause.Cause<unknown>): Effect.Effect<void> {
-  return Cause.hasInterruptsOnly(cause)
+  return Cause.hasInterruptsOnly(cause) || Cause.squash(cause) instanceof FiberDied
     ? Effect.logInfo("promptmq has stopped")
     : Effect.logFatal("promptmq has failed", failureFields(cause));
 }

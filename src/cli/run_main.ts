@@ -2,7 +2,8 @@
  * Runs the one main effect of a process to its end and turns the outcome into an exit code.
  *
  * First SIGINT or SIGTERM: the effect is interrupted, its finalizers run, exit 0. Second one: exit at once, 130 or 143.
- * Finalizers that take longer than the deadline: exit 70. A failure: the exit code its error carries, else 1.
+ * A failure: the exit code its error carries, else 1. Finalizers that take longer than the deadline, whatever began the
+ * stop: exit 70.
  */
 
 import * as Cause from "effect/Cause";
@@ -10,10 +11,27 @@ import type * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
 import * as Runtime from "effect/Runtime";
 
-/** How long an orderly stop may take; the owner of the configuration keeps it current. */
-export interface StopDeadline {
-  /** Milliseconds, read when the first signal arrives. */
+/** How long an orderly stop may take. One stop of one process. */
+export class StopDeadline {
+  /** Milliseconds, read when the stop begins; the owner of the configuration keeps it current. */
   ms: number;
+  #timer: ReturnType<typeof setTimeout> | undefined = undefined;
+
+  constructor(ms: number) {
+    this.ms = ms;
+  }
+
+  /** From now on time counts, and the process ends when it is over. False when the stop has begun before. */
+  begin(): boolean {
+    if (this.#timer !== undefined) return false;
+    this.#timer = setTimeout(() => Deno.exit(OVERDUE_EXIT_CODE), this.ms);
+    return true;
+  }
+
+  /** The stop is complete. */
+  met(): void {
+    clearTimeout(this.#timer);
+  }
 }
 
 /** Exit code of a stop that took too long: EX_SOFTWARE of sysexits. */
@@ -27,16 +45,15 @@ const OVERDUE_EXIT_CODE = 70;
 export function runMain<A, E>(effect: Effect.Effect<A, E>, deadline: StopDeadline): void {
   const run = Runtime.makeRunMain(({ fiber, teardown }) => {
     let signals = 0;
-    let timer: ReturnType<typeof setTimeout> | undefined;
     const stop = (immediateExitCode: number) => {
       if (signals++ > 0) Deno.exit(immediateExitCode);
-      timer = setTimeout(() => Deno.exit(OVERDUE_EXIT_CODE), deadline.ms);
-      fiber.interruptUnsafe(fiber.id);
+      // What ends already keeps the exit code of what ended it.
+      if (deadline.begin()) fiber.interruptUnsafe(fiber.id);
     };
     const handlers = STOP_SIGNALS.map(([signal, code]) => [signal, () => stop(code)] as const);
     for (const [signal, handler] of handlers) Deno.addSignalListener(signal, handler);
     fiber.addObserver((exit) => {
-      clearTimeout(timer);
+      deadline.met();
       for (const [signal, handler] of handlers) Deno.removeSignalListener(signal, handler);
       const isGraceful = signals > 0 && Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause);
       teardown(exit, (code) => Deno.exit(isGraceful ? 0 : code));

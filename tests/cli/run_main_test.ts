@@ -8,9 +8,13 @@ const MANIFEST = new URL("../../deno.json", import.meta.url).pathname;
 const STUCK_PROGRAM = new URL("./stuck_program.ts", import.meta.url).pathname;
 
 /** Sends one signal per expected word, right after the word, and gives the exit code. */
-async function stopStuckProgram(deadlineMs: number, signals: Readonly<Record<string, Deno.Signal>>): Promise<number> {
+async function stopStuckProgram(
+  deadlineMs: number,
+  signals: Readonly<Record<string, Deno.Signal>>,
+  then = "wait",
+): Promise<number> {
   const process = new Deno.Command(Deno.execPath(), {
-    args: ["run", "--no-prompt", "--config", MANIFEST, STUCK_PROGRAM, String(deadlineMs)],
+    args: ["run", "--no-prompt", "--config", MANIFEST, STUCK_PROGRAM, String(deadlineMs), then],
     stdin: "null",
     stdout: "piped",
     stderr: "null",
@@ -26,6 +30,10 @@ async function stopStuckProgram(deadlineMs: number, signals: Readonly<Record<str
 
 Deno.test("runMain exits with 70 when the finalizers take longer than the deadline", async () => {
   assert.equal(await stopStuckProgram(10, { ready: "SIGTERM" }), 70);
+});
+
+Deno.test("runMain exits with 70 when the finalizers after a death take longer than the deadline", async () => {
+  assert.equal(await stopStuckProgram(10, {}, "throw"), 70);
 });
 
 Deno.test("runMain exits at once on a second signal", async () => {

@@ -166,12 +166,13 @@ export class BrokerProcess implements AsyncDisposable {
   }
 }
 
-/** The line at level fatal, which must be the last and the only one. */
+/** The one line at level fatal; after it comes the end of a broker that was ready, to the last line of that. */
 export function fatalLine({ log }: BrokerEnd): LogLine {
   const fatal = log.filter(({ level }) => level === "fatal");
   assert.equal(fatal.length, 1, JSON.stringify(log, undefined, 1));
-  assert.equal(log.at(-1), fatal[0]);
-  return fatal[0] ?? {};
+  const after = log.slice(log.indexOf(fatal[0]!) + 1).map(({ msg }) => msg);
+  if (after.length > 0) assert.deepEqual([after[0], after.at(-1)], ["promptmq is stopping", "promptmq has stopped"]);
+  return fatal[0]!;
 }
 
 /** The messages of the lines that an operator should look at. */

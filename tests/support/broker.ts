@@ -9,6 +9,10 @@ import type { Endpoint } from "./raw_client.ts";
 
 /** What to start the broker with, beside the loopback binds. */
 export interface BrokerOptions {
+  /** Program to start in place of `src/main.ts`, one that ends up in the same `main`. */
+  readonly program?: URL;
+  /** Arguments of that program, before those of the broker. */
+  readonly args?: readonly string[];
   /** More command line flags, e.g. `["--max-qos", "1"]`. */
   readonly flags?: readonly string[];
   /** More environment variables; of this process's own the broker gets next to none. */
@@ -64,7 +68,8 @@ export class Broker implements AsyncDisposable {
     const child = new Deno.Command(Deno.execPath(), {
       args: [
         ...["run", "--no-prompt", "-A", "--config", new URL("deno.json", ROOT).pathname],
-        ...[new URL("src/main.ts", ROOT).pathname, ...binds, "--log-format", "json"],
+        (options.program ?? new URL("src/main.ts", ROOT)).pathname,
+        ...[...options.args ?? [], ...binds, "--log-format", "json"],
         ...configFlags,
         ...(options.flags ?? []),
       ],

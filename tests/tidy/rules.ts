@@ -62,6 +62,11 @@ export const OWNED: readonly OwnedApi[] = [
     owners: ["src/listeners/", "src/admin/http_server.ts"],
   },
   { name: "process exit", use: /\bDeno\.exit\b|\bprocess\.exit\b/, owners: ["src/main.ts", "src/cli/"] },
+  {
+    name: "event of the process",
+    use: /(?<!\.\s*)\baddEventListener\b|\bglobalThis\s*\.\s*addEventListener\b|\bprocess\.on\b/,
+    owners: ["src/logging/supervisor.ts"],
+  },
   { name: "signals", use: /\bDeno\.(?:add|remove)SignalListener\b/, owners: ["src/main.ts", "src/cli/"] },
   { name: "environment", use: /\bDeno\.env\b|\bprocess\.env\b/, owners: ["src/main.ts", "src/cli/", "src/config/"] },
   { name: "arguments", use: /\bDeno\.args\b|\bprocess\.argv\b/, owners: ["src/main.ts", "src/cli/"] },
