@@ -59,7 +59,15 @@ const host: Attempts<"host, log and metrics"> = {
     const main = new URL("../../src/main.ts", import.meta.url).pathname;
     const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
       args: [
-        ...["run", "--no-prompt", "-A", "--config", new URL("../../deno.json", import.meta.url).pathname, main],
+        ...[
+          "run",
+          "--quiet",
+          "--no-prompt",
+          "-A",
+          "--config",
+          new URL("../../deno.json", import.meta.url).pathname,
+          main,
+        ],
         ...["config", "show", "--password-file", `${g.directory}/users`, "--acl-file", `${g.directory}/acl.yaml`],
       ],
       clearEnv: true,

@@ -33,7 +33,7 @@ export interface Outcome {
 function command(args: readonly string[], surroundings: Surroundings): Deno.Command {
   const permissions = surroundings.permissions ?? PERMISSIONS;
   return new Deno.Command(Deno.execPath(), {
-    args: ["run", "--no-prompt", ...permissions, "--config", MANIFEST, MAIN, ...args],
+    args: ["run", "--quiet", "--no-prompt", ...permissions, "--config", MANIFEST, MAIN, ...args],
     cwd: surroundings.cwd ?? "/",
     clearEnv: true,
     env: childEnvironment(surroundings.env),

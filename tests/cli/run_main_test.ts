@@ -14,7 +14,7 @@ async function stopStuckProgram(
   then = "wait",
 ): Promise<number> {
   const process = new Deno.Command(Deno.execPath(), {
-    args: ["run", "--no-prompt", "--config", MANIFEST, STUCK_PROGRAM, String(deadlineMs), then],
+    args: ["run", "--quiet", "--no-prompt", "--config", MANIFEST, STUCK_PROGRAM, String(deadlineMs), then],
     stdin: "null",
     stdout: "piped",
     stderr: "null",

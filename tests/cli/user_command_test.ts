@@ -14,7 +14,7 @@ import { type Outcome, runToEnd } from "./program.ts";
 const MAIN = new URL("../../src/main.ts", import.meta.url).pathname;
 const MANIFEST = new URL("../../deno.json", import.meta.url).pathname;
 const PERMISSIONS = ["--allow-net", "--allow-read", "--allow-write", "--allow-env", "--allow-sys"];
-const ARGUMENTS = ["run", "--no-prompt", ...PERMISSIONS, "--config", MANIFEST, MAIN, "user"];
+const ARGUMENTS = ["run", "--quiet", "--no-prompt", ...PERMISSIONS, "--config", MANIFEST, MAIN, "user"];
 
 /** Runs a command with a password on its standard input. */
 async function user(args: readonly string[], input: string | Uint8Array<ArrayBuffer>): Promise<Outcome> {

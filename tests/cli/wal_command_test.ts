@@ -81,7 +81,7 @@ interface Tail extends AsyncDisposable {
 
 function tail(args: readonly string[]): Tail {
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "--no-prompt", "-A", "--config", MANIFEST, MAIN, "wal", "tail", ...args],
+    args: ["run", "--quiet", "--no-prompt", "-A", "--config", MANIFEST, MAIN, "wal", "tail", ...args],
     clearEnv: true,
     env: childEnvironment(),
     stdin: "null",

@@ -44,7 +44,7 @@ export class BrokerProcess implements AsyncDisposable {
 
   private constructor(settings: BrokerSettings) {
     this.#child = new Deno.Command(Deno.execPath(), {
-      args: ["run", "--no-prompt", ...PERMISSIONS, "--config", MANIFEST, MAIN, ...flagsOf(settings)],
+      args: ["run", "--quiet", "--no-prompt", ...PERMISSIONS, "--config", MANIFEST, MAIN, ...flagsOf(settings)],
       cwd: "/",
       clearEnv: true,
       env: childEnvironment(environmentOf(settings)),

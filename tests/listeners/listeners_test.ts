@@ -74,7 +74,7 @@ async function askMetrics(endpoint: Endpoint, host: string): Promise<string> {
 function startOnIpv6(): Deno.ChildProcess {
   const binds = ["bind", "ws-bind", "metrics-bind"].flatMap((name) => [`--${name}`, "[::1]:0"]);
   return new Deno.Command(Deno.execPath(), {
-    args: ["run", "--no-prompt", "-A", "--config", MANIFEST, MAIN, ...binds, "--log-format", "json"],
+    args: ["run", "--quiet", "--no-prompt", "-A", "--config", MANIFEST, MAIN, ...binds, "--log-format", "json"],
     cwd: "/",
     clearEnv: true,
     env: childEnvironment(),

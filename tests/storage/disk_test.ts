@@ -643,7 +643,7 @@ async function runElsewhere(script: string, path: string, rights: readonly strin
       `import { openNodeDisk } from "${NODE_DISK}";\nconst path = ${JSON.stringify(path)};\n${script}\n`,
     );
     const config = new URL("../../deno.json", import.meta.url).pathname;
-    const run = [Deno.execPath(), "run", "--no-prompt", "--no-check", "--config", config, ...rights, main];
+    const run = [Deno.execPath(), "run", "--quiet", "--no-prompt", "--no-check", "--config", config, ...rights, main];
     const child = new Deno.Command("/bin/sh", {
       args: ["-c", `${setup} exec "$@"`, "sh", ...run],
       clearEnv: true,

@@ -67,7 +67,7 @@ export class Broker implements AsyncDisposable {
     const binds = ["bind", "ws-bind", "metrics-bind"].flatMap((name) => [`--${name}`, "127.0.0.1:0"]);
     const child = new Deno.Command(Deno.execPath(), {
       args: [
-        ...["run", "--no-prompt", "-A", "--config", new URL("deno.json", ROOT).pathname],
+        ...["run", "--quiet", "--no-prompt", "-A", "--config", new URL("deno.json", ROOT).pathname],
         (options.program ?? new URL("src/main.ts", ROOT)).pathname,
         ...[...options.args ?? [], ...binds, "--log-format", "json"],
         ...configFlags,

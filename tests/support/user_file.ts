@@ -16,7 +16,7 @@ const ROOT = new URL("../../", import.meta.url);
 export async function runCommand(args: readonly string[], input = ""): Promise<string> {
   const child = new Deno.Command(Deno.execPath(), {
     args: [
-      ...["run", "--no-prompt", "-A", "--config", new URL("deno.json", ROOT).pathname],
+      ...["run", "--quiet", "--no-prompt", "-A", "--config", new URL("deno.json", ROOT).pathname],
       ...[new URL("src/main.ts", ROOT).pathname, ...args],
     ],
     clearEnv: true,

@@ -22,7 +22,7 @@ export interface WatchedOptions {
 }
 
 const ROOT = new URL("../../", import.meta.url);
-const SERVER = ["run", "--no-prompt", "-A", "--config", new URL("deno.json", ROOT).pathname];
+const SERVER = ["run", "--quiet", "--no-prompt", "-A", "--config", new URL("deno.json", ROOT).pathname];
 const BINDS = ["bind", "ws-bind", "metrics-bind"].flatMap((name) => [`--${name}`, "127.0.0.1:0"]);
 const FLAGS = ["--config", "promptmq.yaml", "--storage", "memory", "--log-format", "json", ...BINDS];
 
