@@ -5,8 +5,9 @@
  * `storage.compaction.batch-size` 1000. The group "applied" adds the synced transaction that ends a move. Files go where
  * `wal_bench.ts` puts its own.
  */
+import type { ArchivedMessage, OwedRow } from "../src/storage/checkpoint_rows.ts";
 import { emptyState } from "../src/storage/durable_state.ts";
-import { type ArchivedMessage, Metadata, type OwedRow } from "../src/storage/metadata.ts";
+import { Metadata } from "../src/storage/metadata.ts";
 import type { SqliteSettings } from "../src/storage/sqlite_settings.ts";
 import { benchDirectory } from "./bench_directory.ts";
 

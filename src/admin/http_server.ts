@@ -23,7 +23,7 @@ import * as Duration from "effect/Duration";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import * as Queue from "effect/Queue";
-import { formatBindAddress } from "../config/value_types.ts";
+import { formatBindAddress } from "../config/bind_address.ts";
 import { Metrics } from "../metrics/metrics.ts";
 import { EXPOSITION_CONTENT_TYPE } from "../metrics/prometheus.ts";
 import { Readiness } from "../metrics/readiness.ts";

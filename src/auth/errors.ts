@@ -1,7 +1,7 @@
 /** Operating failures of identity and permissions. */
 import * as Data from "effect/Data";
 import * as Runtime from "effect/Runtime";
-import { CONFIG_EXIT_CODE } from "../config/errors.ts";
+import { CONFIG_EXIT_CODE } from "../config/system_failure.ts";
 
 /**
  * A file of users, rules, keys or bans says something that cannot be meant. At the start the broker stops; later it keeps

@@ -30,8 +30,8 @@ import {
   VERSION_NOT_SERVED,
   WILL_FORBIDDEN,
 } from "./connect_refusals.ts";
+import type { ConnectingClient } from "./connecting_client.ts";
 import type { MemoryPressure } from "./memory_pressure.ts";
-import type { ConnectingClient } from "./session_manager.ts";
 import { Timer, type TimerWheel } from "./timer_wheel.ts";
 
 /** A client that may have its Session. */

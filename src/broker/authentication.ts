@@ -12,7 +12,7 @@ import { type AuthPacket, type ConnectPacket, Fault } from "../protocol/packets.
 import { ReasonCode } from "../protocol/reason_codes.ts";
 import type { PacketSink } from "../session/packet_sink.ts";
 import type { Session } from "../session/session.ts";
-import type { ConnectingClient } from "./session_manager.ts";
+import type { ConnectingClient } from "./connecting_client.ts";
 
 /** Hears the verdict, and the last Authentication Data of an exchange, which CONNACK carries. */
 export type VerdictListener = (verdict: Verdict, authenticationData: Uint8Array | undefined) => void;

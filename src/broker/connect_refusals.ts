@@ -8,7 +8,7 @@ import type { Counters } from "../metrics/counters.ts";
 import { encodeConnack } from "../protocol/codec_encode.ts";
 import type { ConnectPacket } from "../protocol/packets.ts";
 import { ReasonCode, reasonCodeName } from "../protocol/reason_codes.ts";
-import type { ConnectingClient } from "./session_manager.ts";
+import type { ConnectingClient } from "./connecting_client.ts";
 
 /** Why a CONNECT is refused. */
 export interface Refusal {

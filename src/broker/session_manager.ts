@@ -17,7 +17,7 @@ import { ReasonCode } from "../protocol/reason_codes.ts";
 import type { PacketSink } from "../session/packet_sink.ts";
 import { Session } from "../session/session.ts";
 import type { SessionContext } from "../session/session_context.ts";
-import type { OpenChange } from "../storage/message_store.ts";
+import type { OpenChange } from "../storage/stored.ts";
 import type { Permissions } from "../topics/permissions.ts";
 import type { TopicCache } from "../topics/topic.ts";
 import { type Admission, type Admitted, isAdmitted } from "./admission.ts";
@@ -37,23 +37,14 @@ import {
   TOO_MANY_SESSIONS,
 } from "./connect_refusals.ts";
 import { connackProperties, grantedKeepAlive, grantedSessionExpiry, validateConnect } from "./connect_rules.ts";
+import type { ConnectingClient } from "./connecting_client.ts";
 import { IdentityExpiry } from "./identity_expiry.ts";
-import type { Peer } from "./peer.ts";
 import type { Router } from "./router.ts";
 import type { SessionRecords } from "./session_records.ts";
 import type { SharedDelivery } from "./shared_delivery.ts";
 import type { Subscriptions } from "./subscriptions.ts";
 import { Timer, type TimerWheel } from "./timer_wheel.ts";
 import type { Wills } from "./wills.ts";
-
-/** A connection that sent CONNECT. */
-export interface ConnectingClient extends PacketSink {
-  readonly peer: Peer;
-  /** CONNACK was written and the Session attached; packets are handled from now on. */
-  connected(session: Session, keepAliveSeconds: number): void;
-  /** CONNECT was refused and CONNACK written; the connection ends. */
-  refused(reasonCode: number): void;
-}
 
 /** The parts of the broker that opening and closing a Session needs. */
 export interface SessionParts {

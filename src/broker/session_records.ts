@@ -6,7 +6,8 @@
  * the truth again.
  */
 import type { Session } from "../session/session.ts";
-import type { MessageStore, OpenChange, Position, SessionChange } from "../storage/message_store.ts";
+import type { MessageStore } from "../storage/message_store.ts";
+import type { OpenChange, Position, SessionChange } from "../storage/stored.ts";
 import type { Router } from "./router.ts";
 
 /** What the records say of a Session, and when it really went offline last. */

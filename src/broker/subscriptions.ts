@@ -21,10 +21,11 @@ import { ReasonCode } from "../protocol/reason_codes.ts";
 import { type DeliveryOrigin, identifiersOf } from "../session/delivery_origin.ts";
 import type { Session } from "../session/session.ts";
 import type { SessionContext } from "../session/session_context.ts";
-import { type Position, type Route, STORE_FULL, type StoredSubscription } from "../storage/message_store.ts";
+import { STORE_FULL } from "../storage/message_store.ts";
+import type { Position, Route, StoredSubscription } from "../storage/stored.ts";
 import { ALL_PERMITTED } from "../topics/permissions.ts";
-import type { SubscriptionTrie } from "../topics/subscription_trie.ts";
 import type { Subscription } from "../topics/subscription.ts";
+import type { SubscriptionTrie } from "../topics/subscription_trie.ts";
 import {
   hasWildcard,
   isSharedFilter,

@@ -7,20 +7,20 @@
 
 import * as NodeServices from "@effect/platform-node/NodeServices";
 import * as Cause from "effect/Cause";
+import * as Console from "effect/Console";
+import * as Effect from "effect/Effect";
+import * as Layer from "effect/Layer";
+import * as Runtime from "effect/Runtime";
 import * as CliConfig from "effect/cli/CliConfig";
 import type * as CliError from "effect/cli/CliError";
 import * as CliOutput from "effect/cli/CliOutput";
 import * as Command from "effect/cli/Command";
 import * as Flag from "effect/cli/Flag";
 import * as GlobalFlag from "effect/cli/GlobalFlag";
-import * as Console from "effect/Console";
-import * as Effect from "effect/Effect";
-import * as Layer from "effect/Layer";
-import * as Runtime from "effect/Runtime";
-import { CONFIG_EXIT_CODE } from "../config/errors.ts";
 import { load, type LoadedConfig, type Sources } from "../config/load.ts";
 import { renderReference, renderValues } from "../config/reference.ts";
 import { OPTIONS } from "../config/schema.ts";
+import { CONFIG_EXIT_CODE } from "../config/system_failure.ts";
 import { VERSION } from "../config/version.ts";
 import { CONFIG_FLAGS, type ConfigFlagValues, sourcesOf } from "./config_flags.ts";
 import { crashtestCommand } from "./crashtest_command.ts";

@@ -6,10 +6,11 @@
  * that fell into such a move is taken again.
  */
 
+import type { LoadedMetadata } from "../storage/checkpoint_rows.ts";
 import type { Disk } from "../storage/disk.ts";
 import { emptyState } from "../storage/durable_state.ts";
 import { StorageFailed } from "../storage/errors.ts";
-import { type LoadedMetadata, Metadata } from "../storage/metadata.ts";
+import { Metadata } from "../storage/metadata.ts";
 import { examine, type Recovered } from "../storage/recovery.ts";
 import { FIRST_LSN } from "../storage/segment.ts";
 import { isGone, type WalDirectory } from "./wal_directory.ts";

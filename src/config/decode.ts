@@ -8,7 +8,7 @@
 import * as Result from "effect/Result";
 import * as Schema from "effect/Schema";
 import { quote, type SectionItem, type Setting } from "./file_source.ts";
-import type { IndexedOption, OptionIndex } from "./option.ts";
+import { type IndexedOption, type OptionIndex, SectionRecord } from "./option.ts";
 
 /** Where the value of one option came from. */
 export interface Origin {
@@ -19,9 +19,6 @@ export interface Origin {
   /** `default`, `file:line`, `env NAME` or `flag --name`. */
   readonly place: string;
 }
-
-/** One section of a list as canonical text: what it says by key, without what is as by default. */
-export type SectionRecord = Readonly<Record<string, string>>;
 
 /** The value, or the lines that say why there is none. */
 export function decodeSetting(setting: Setting): Origin | readonly string[] {

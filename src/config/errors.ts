@@ -4,9 +4,7 @@
 
 import * as Data from "effect/Data";
 import * as Runtime from "effect/Runtime";
-
-/** Exit code of a process that was started with a configuration it cannot use: EX_CONFIG of sysexits. */
-export const CONFIG_EXIT_CODE = 78;
+import { CONFIG_EXIT_CODE } from "./system_failure.ts";
 
 /**
  * The sources cannot be turned into a configuration.

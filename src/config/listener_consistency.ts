@@ -2,10 +2,11 @@
  * Whether listeners fit each other, their type and what they need: the part of `consistency.ts` about who is let in where.
  */
 
+import { formatBindAddress } from "./bind_address.ts";
 import { type ListenerSource, listenerSourcesOf, usesTls } from "./listener_list.ts";
 import type { ListedListener } from "./listener_options.ts";
 import type { Config } from "./schema.ts";
-import { formatBindAddress, isUrlPath } from "./value_types.ts";
+import { isUrlPath } from "./value_types.ts";
 
 /** Every contradiction of listeners, one line each. */
 export function listenerProblems(config: Config): readonly string[] {

@@ -2,7 +2,7 @@
  * One listener as configured: an entry of the `listeners:` list, or what the keys of section `server` say of the simple
  * case. Only the shape; `listener_options.ts` declares the options of an entry.
  */
-import type { BindAddress } from "./value_types.ts";
+import type { BindAddress } from "./bind_address.ts";
 
 /** How clients come in. */
 export type ListenerType = "tcp" | "tls" | "ws" | "wss" | "unix";

@@ -3,9 +3,9 @@
  * and those of the `listeners` list with what they take over from section `server`.
  */
 
+import type { BindAddress } from "./bind_address.ts";
 import type { ListenerEntry, ListenerType } from "./listener_entry.ts";
 import type { Config } from "./schema.ts";
-import type { BindAddress } from "./value_types.ts";
 
 /** A listener and the key that describes it, for messages. */
 export interface ListenerSource {

@@ -8,10 +8,9 @@
 import * as Option from "effect/Option";
 import * as Result from "effect/Result";
 import * as Schema from "effect/Schema";
-import type { SectionRecord } from "./decode.ts";
 import { wordList } from "./list_types.ts";
 import type { ClientAuth, ListenerEntry } from "./listener_entry.ts";
-import { type IndexedOption, option, OptionIndex, type ValuesOf } from "./option.ts";
+import { type IndexedOption, option, OptionIndex, type SectionRecord, type ValuesOf } from "./option.ts";
 import {
   bindAddress,
   boolean,

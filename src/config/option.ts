@@ -159,3 +159,6 @@ function countEdits(from: string, to: string): number {
   }
   return previous[to.length] ?? 0;
 }
+
+/** One section of a list as canonical text: what it says by key, without what is as by default. */
+export type SectionRecord = Readonly<Record<string, string>>;

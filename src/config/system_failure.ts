@@ -5,7 +5,10 @@
  * Judges by the class of the error and never by its text, which differs between systems.
  */
 
-import { type BindAddress, formatBindAddress } from "./value_types.ts";
+import { type BindAddress, formatBindAddress } from "./bind_address.ts";
+
+/** Exit code of a process that was started with a configuration it cannot use: EX_CONFIG of sysexits. */
+export const CONFIG_EXIT_CODE = 78;
 
 /** Exit code of a process that could not get what it needs to serve: EX_UNAVAILABLE of sysexits. */
 export const UNAVAILABLE_EXIT_CODE = 69;

@@ -13,6 +13,7 @@ import * as Result from "effect/Result";
 import * as Schema from "effect/Schema";
 import * as SchemaIssue from "effect/SchemaIssue";
 import * as SchemaTransformation from "effect/SchemaTransformation";
+import { type BindAddress, formatBindAddress } from "./bind_address.ts";
 
 /** One kind of value: text in, `T` out, and back again for `config show` and the reference. */
 export interface ValueType<T> {
@@ -26,14 +27,6 @@ export interface ValueType<T> {
   readonly isList?: boolean;
   /** Hides what may be secret in a refused text, before a message shows it. */
   readonly redact?: (text: string) => string;
-}
-
-/** A network address to listen on. */
-export interface BindAddress {
-  /** Host name or IP address, IPv6 without brackets. */
-  readonly hostname: string;
-  /** 0 lets the system choose. */
-  readonly port: number;
 }
 
 /** Inclusive bounds; without `max` the largest exact integer. */
@@ -219,11 +212,6 @@ export function urlPath(): ValueType<string> {
 /** Whether a text is what {@link urlPath} takes. */
 export function isUrlPath(text: string): boolean {
   return /^\/[^\s?#]*$/.test(text);
-}
-
-/** Writes an address as it is read: `127.0.0.1:1883`, `[::1]:1883`. */
-export function formatBindAddress(address: BindAddress): string {
-  return `${address.hostname.includes(":") ? `[${address.hostname}]` : address.hostname}:${address.port}`;
 }
 
 function optionalPathCodec(): Schema.Codec<string | undefined, string> {

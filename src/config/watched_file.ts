@@ -13,8 +13,7 @@ import * as Data from "effect/Data";
 import * as Duration from "effect/Duration";
 import * as Effect from "effect/Effect";
 import * as Runtime from "effect/Runtime";
-import { CONFIG_EXIT_CODE } from "./errors.ts";
-import { describeFileFailure } from "./system_failure.ts";
+import { CONFIG_EXIT_CODE, describeFileFailure } from "./system_failure.ts";
 
 /** A file that the configuration names cannot be read. */
 export class FileUnreadable extends Data.TaggedError("FileUnreadable")<{

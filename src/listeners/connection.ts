@@ -11,9 +11,9 @@
  * when they are gone. Nothing here waits and nothing is allocated per packet.
  */
 import type { BrokerCore } from "../broker/broker_core.ts";
+import type { ConnectingClient } from "../broker/connecting_client.ts";
 import type { Peer } from "../broker/peer.ts";
 import type { Reader } from "../broker/router.ts";
-import type { ConnectingClient } from "../broker/session_manager.ts";
 import { Timer, type TimerOwner } from "../broker/timer_wheel.ts";
 import type { Flushable } from "../broker/turn.ts";
 import { decodeClientPacket } from "../protocol/codec.ts";

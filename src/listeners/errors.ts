@@ -1,15 +1,15 @@
 /** Operating failures of the listeners. Each ends the start of the broker; none is met by serving without protection. */
 import * as Data from "effect/Data";
 import * as Runtime from "effect/Runtime";
-import { CONFIG_EXIT_CODE } from "../config/errors.ts";
 import type { ListenerEntry, ListenerType } from "../config/listener_entry.ts";
 import {
+  CONFIG_EXIT_CODE,
   describeFileFailure,
   describeListenFailure,
+  type ListenReason,
   listenReason,
   UNAVAILABLE_EXIT_CODE,
 } from "../config/system_failure.ts";
-import type { ListenReason } from "../config/system_failure.ts";
 
 /** What clients come in by, as it is called in a message. */
 const TRANSPORTS: Readonly<Record<ListenerType, string>> = {

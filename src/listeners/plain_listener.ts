@@ -3,8 +3,8 @@
  * between unless a proxy introduces them.
  */
 import * as Effect from "effect/Effect";
+import { formatBindAddress } from "../config/bind_address.ts";
 import { clearSocketPath, listenPrivately } from "../config/socket_file.ts";
-import { formatBindAddress } from "../config/value_types.ts";
 import { Supervisor } from "../logging/supervisor.ts";
 import type { Entrance } from "./entrance.ts";
 import { ListenError } from "./errors.ts";

@@ -4,10 +4,10 @@
  * TLS goes through `node:tls` throughout. It is a little slower than the runtime's own, and it can ask for client
  * certificates, take a new certificate without closing, and take over a connection of which a header was read.
  */
-import { createServer, type Server } from "node:net";
 import * as Effect from "effect/Effect";
+import { createServer, type Server } from "node:net";
+import { formatBindAddress } from "../config/bind_address.ts";
 import { followFiles } from "../config/watched_file.ts";
-import { formatBindAddress } from "../config/value_types.ts";
 import type { LogWriter } from "../logging/log.ts";
 import { Supervisor } from "../logging/supervisor.ts";
 import { describeCertificates, warnOfAge } from "./certificate_age.ts";

@@ -3,7 +3,7 @@
  */
 import { NO_IDENTIFIERS } from "../protocol/publish_encoder.ts";
 import type { OwedGroup } from "../storage/durable_state.ts";
-import type { Position } from "../storage/message_store.ts";
+import type { Position } from "../storage/stored.ts";
 import type { SharedGroup } from "../topics/shared_subscriptions.ts";
 import type { Session } from "./session.ts";
 

@@ -18,8 +18,8 @@ import type { ProtocolVersion, QoS, Will } from "../protocol/packets.ts";
 import { type AckFrame, AckHeader, writeAck } from "../protocol/publish_codec.ts";
 import { ReasonCode } from "../protocol/reason_codes.ts";
 import type { OwedMessage } from "../storage/durable_state.ts";
-import type { Position } from "../storage/message_store.ts";
 import { ProgressKind } from "../storage/record.ts";
+import type { Position } from "../storage/stored.ts";
 import { ALL_PERMITTED, type Permissions } from "../topics/permissions.ts";
 import type { Subscriber, Subscription } from "../topics/subscription.ts";
 import { type DeliveryOrigin, type GroupOf, identifiersOf, type Surrender } from "./delivery_origin.ts";
@@ -30,8 +30,8 @@ import { discardOwed, restoreInflight, restoreQueue, surrenderShared, walkOwed }
 import { PacketIdSet } from "./packet_id_set.ts";
 import type { PacketSink } from "./packet_sink.ts";
 import { writePublish } from "./publish_writer.ts";
-import { mayReceive } from "./receive_check.ts";
 import { isQueueFull, makeQueueRoom } from "./queue_bounds.ts";
+import { mayReceive } from "./receive_check.ts";
 import type { ConnectionTraits, SessionContext } from "./session_context.ts";
 import { type InboundAliases, OutboundAliases } from "./topic_aliases.ts";
 

@@ -5,8 +5,9 @@
  * `log_reader.ts`.
  */
 import type { Message } from "../protocol/message.ts";
+import type { ArchivedMessage } from "./checkpoint_rows.ts";
 import { StorageFailed } from "./errors.ts";
-import type { ArchivedMessage, Metadata } from "./metadata.ts";
+import type { Metadata } from "./metadata.ts";
 
 /** See the head of this file. */
 export class Archive {

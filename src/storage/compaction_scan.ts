@@ -4,11 +4,10 @@
  * Both are generators that yield after little work, because the broker serves its clients in between.
  */
 import { Message } from "../protocol/message.ts";
+import type { ArchivedMessage, ArchivedStep } from "./checkpoint_rows.ts";
 import type { Disk } from "./disk.ts";
 import { applyChange, type DurableState, sessionOf } from "./durable_state.ts";
 import { LogBuffer } from "./log_buffer.ts";
-import type { StoredSubscription } from "./message_store.ts";
-import type { ArchivedMessage, ArchivedStep } from "./metadata.ts";
 import {
   ProgressRecord,
   PublishRecord,
@@ -21,6 +20,7 @@ import {
 } from "./record.ts";
 import { BLOCK_HEADER_BYTES, readBlocks, SEGMENT_HEADER_BYTES } from "./segment.ts";
 import type { Segment } from "./segment_writer.ts";
+import type { StoredSubscription } from "./stored.ts";
 import { decodeChange } from "./text_records.ts";
 
 /** One segment in memory. */

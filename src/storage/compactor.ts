@@ -21,13 +21,14 @@
  */
 import type { StorageCounters } from "../metrics/storage_counters.ts";
 import type { Archive } from "./archive.ts";
+import type { ArchivedStep, OwedRow } from "./checkpoint_rows.ts";
 import { CompactionScan } from "./compaction_scan.ts";
 import type { Disk } from "./disk.ts";
-import { emptyState } from "./durable_state.ts";
+import { emptyState, type OwedWalk } from "./durable_state.ts";
 import type { Log } from "./log.ts";
-import type { OwedWalk, Position } from "./message_store.ts";
-import type { ArchivedStep, Metadata, OwedRow } from "./metadata.ts";
+import type { Metadata } from "./metadata.ts";
 import type { Segment } from "./segment_writer.ts";
+import type { Position } from "./stored.ts";
 
 /** The options that bound the log; may change at any time. */
 export interface CompactionPolicy {

@@ -5,7 +5,7 @@
  * records of the segments it moves): an entry that is `null` was removed, and a session that the change did not open
  * has no `opened`. `applyChange` works for both.
  */
-import type { OpenChange, Position, SessionChange, StoredSubscription, StoredWill } from "./message_store.ts";
+import type { OpenChange, Position, SessionChange, StoredSubscription, StoredWill } from "./stored.ts";
 
 /** One recorded Session. */
 export interface SessionState {
@@ -134,4 +134,16 @@ export function applyChange(state: DurableState, change: SessionChange): void {
     case "owe":
       return;
   }
+}
+
+/** Walks what the broker owes; set by the broker, used when messages move out of the log. */
+export interface OwedWalk {
+  /**
+   * Visits all messages from `first` to below `end` that are owed: to recorded Sessions, by session number, and with
+   * number 0 those that a Session which is not recorded holds, with their shared group when it has a recorded member
+   * and without one otherwise: those are nobody's after a start. Yields between Sessions, so that the caller can let
+   * others work. What is retained (`MessageStore.retain`) during the walk may or
+   * may not be visited.
+   */
+  walkOwed(first: Position, end: Position, visit: (session: number, owed: OwedMessage) => void): Iterable<void>;
 }

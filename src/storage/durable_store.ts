@@ -12,20 +12,14 @@
 import type { Message } from "../protocol/message.ts";
 import type { Archive } from "./archive.ts";
 import type { Compactor } from "./compactor.ts";
-import type { RecoveredState } from "./durable_state.ts";
+import type { OwedWalk, RecoveredState } from "./durable_state.ts";
 import type { GroupCommit } from "./group_commit.ts";
-import { LogBuffer } from "./log_buffer.ts";
 import type { Log } from "./log.ts";
+import { LogBuffer } from "./log_buffer.ts";
 import type { MemoryLog } from "./memory_log.ts";
-import {
-  type MessageStore,
-  type OwedWalk,
-  type Position,
-  type Route,
-  type SessionChange,
-  STORE_FULL,
-} from "./message_store.ts";
+import { type MessageStore, STORE_FULL } from "./message_store.ts";
 import { messageSize, readMessage, RecordType } from "./record.ts";
+import type { Position, Route, SessionChange } from "./stored.ts";
 
 /** What the store is made of. */
 export interface DurableStoreParts {

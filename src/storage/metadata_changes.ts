@@ -6,15 +6,11 @@
  * rows go to the backlog, from where the next SENT of any member takes them. What it was sent at QoS 2 goes with it.
  * [MQTT-4.8.2-5]
  */
+import { type ArchivedProgress, type ArchivedStep, OweChange } from "./checkpoint_rows.ts";
 import type { DurableState, SessionState } from "./durable_state.ts";
-import type { SessionChange, StoredSubscription } from "./message_store.ts";
-import type { ArchivedProgress, ArchivedStep } from "./metadata.ts";
 import type { Connection } from "./metadata_connection.ts";
 import { ProgressKind } from "./record.ts";
-import { MESSAGE_FLAGS_UNKNOWN } from "./replayed_groups.ts";
-
-/** A Session is owed a Retained Message. */
-export type OweChange = Extract<SessionChange, { readonly kind: "owe" }>;
+import { MESSAGE_FLAGS_UNKNOWN, type StoredSubscription } from "./stored.ts";
 
 /**
  * Applies one PROGRESS record or `owe` change. Nothing changes when the message is not here, or not owed any more.

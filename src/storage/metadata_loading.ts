@@ -3,11 +3,11 @@
  * the result needs is in memory. This file writes nothing.
  */
 import type { QoS } from "../protocol/packets.ts";
+import type { LoadedMessages } from "./checkpoint_rows.ts";
 import { type DurableState, emptyState, type GroupBacklogEntry, type OwedMessage, sessionOf } from "./durable_state.ts";
-import type { StoredSubscription, StoredWill } from "./message_store.ts";
-import type { LoadedMessages } from "./metadata.ts";
 import type { Connection, Row, SqlValue } from "./metadata_connection.ts";
 import { FIRST_LSN } from "./segment.ts";
+import type { StoredSubscription, StoredWill } from "./stored.ts";
 
 /** Reads Sessions, Retained Messages, Will Messages, and how far they are. */
 export function loadState(

@@ -11,17 +11,9 @@
  *
  * A replay makes an object per message owed and receiver, and nothing else per record.
  */
-import {
-  applyChange,
-  type DurableState,
-  type OwedMessage,
-  type RecoveredState,
-  sessionOf,
-  type SessionState,
-} from "./durable_state.ts";
+import type { LoadedMetadata } from "./checkpoint_rows.ts";
+import { applyChange, type DurableState, type OwedMessage, type RecoveredState, sessionOf } from "./durable_state.ts";
 import type { LogBuffer } from "./log_buffer.ts";
-import type { Position, Route, SessionChange } from "./message_store.ts";
-import type { LoadedMetadata } from "./metadata.ts";
 import {
   messageSize,
   PUBLISH_HEADER_BYTES,
@@ -32,20 +24,15 @@ import {
   recordType,
   validateRecord,
 } from "./record.ts";
-import { ReplayedEntry, ReplayedQueue, SIZE_UNKNOWN } from "./replayed_queue.ts";
-import { MESSAGE_FLAGS_UNKNOWN, ReplayedGroups, type SharedGrant } from "./replayed_groups.ts";
-import { ReplayedRoute } from "./replayed_route.ts";
 import { collectOwed, type Shortfall } from "./replay_result.ts";
+import { ReplayedGroups, type SharedGrant } from "./replayed_groups.ts";
+import { ReplayedEntry, ReplayedQueue, SIZE_UNKNOWN } from "./replayed_queue.ts";
+import { ReplayedRoute } from "./replayed_route.ts";
+import type { ReplayedSession } from "./replayed_session.ts";
 import { type Block, BLOCK_HEADER_BYTES } from "./segment.ts";
+import { MESSAGE_FLAGS_UNKNOWN, type Position, type Route, type SessionChange } from "./stored.ts";
 import { StoredSizes } from "./stored_sizes.ts";
 import { decodeChange, decodeRoute } from "./text_records.ts";
-
-/** One recorded Session while the log is replayed. */
-export interface ReplayedSession {
-  readonly number: number;
-  readonly state: SessionState;
-  readonly queue: ReplayedQueue;
-}
 
 /** A record that could not be used. */
 export interface UnusableRecord {

@@ -14,11 +14,11 @@
  *
  * Every segment found is sealed: the log goes on in a new one, where the last whole block ends.
  */
+import type { LoadedMetadata } from "./checkpoint_rows.ts";
 import { readDamaged } from "./damaged_block.ts";
 import type { Disk } from "./disk.ts";
 import type { RecoveredState } from "./durable_state.ts";
 import { StorageFailed } from "./errors.ts";
-import type { LoadedMetadata } from "./metadata.ts";
 import { QueueReplay, type Unrouted } from "./queue_replay.ts";
 import { BROKEN, QUARANTINE, type Repair, repair } from "./repairs.ts";
 import type { Shortfall } from "./replay_result.ts";

@@ -2,9 +2,9 @@
  * Brings what a replay knows of queues into the form and order the broker starts from.
  */
 import type { OwedMessage } from "./durable_state.ts";
-import type { ReplayedSession } from "./queue_replay.ts";
 import type { ReplayedGroups } from "./replayed_groups.ts";
 import { type ReplayedEntry, SIZE_UNKNOWN } from "./replayed_queue.ts";
+import type { ReplayedSession } from "./replayed_session.ts";
 
 /** What had to be left out because something it depends on is not there; nothing of it after a crash without damage. */
 export interface Shortfall {

@@ -7,9 +7,9 @@
  * never sent and what it did not acknowledge at QoS 1. [MQTT-4.8.2-5]
  */
 import type { OwedGroup } from "./durable_state.ts";
-import type { Position } from "./message_store.ts";
 import { ProgressKind } from "./record.ts";
 import { ReplayedEntry } from "./replayed_queue.ts";
+import type { Position } from "./stored.ts";
 
 /** A Shared Subscription. */
 export interface ReplayedGroup {
@@ -207,9 +207,6 @@ function partsOf(sharedFilter: string): { readonly name: string; readonly filter
   if (slash === -1) return undefined;
   return { name: sharedFilter.slice(SHARE.length, slash), filter: sharedFilter.slice(slash + 1) };
 }
-
-/** Flags of a message of which nobody knows QoS and RETAIN: what a subscription grants counts. */
-export const MESSAGE_FLAGS_UNKNOWN = 2;
 
 const SHARE = "$share/";
 const NO_IDENTIFIERS: readonly number[] = [];

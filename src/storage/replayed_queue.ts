@@ -11,8 +11,8 @@
  * acknowledged. Then the Packet Identifier tells the two apart: no record of one is ever applied to the other.
  */
 import type { OwedGroup, OwedMessage } from "./durable_state.ts";
-import type { Position } from "./message_store.ts";
 import { ProgressKind } from "./record.ts";
+import type { Position } from "./stored.ts";
 
 /** A message that is owed to a Session; becomes an `OwedMessage` of the result as it is. */
 export class ReplayedEntry implements OwedMessage {

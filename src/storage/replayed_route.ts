@@ -3,9 +3,9 @@
  * names.
  */
 import type { OwedGroup } from "./durable_state.ts";
-import type { Route } from "./message_store.ts";
-import type { ReplayedSession } from "./queue_replay.ts";
 import type { ReplayedGroup, ReplayedGroups, SharedGrant } from "./replayed_groups.ts";
+import type { ReplayedSession } from "./replayed_session.ts";
+import type { Route } from "./stored.ts";
 
 /** What a recorded Session gets of a route. */
 export interface ReplayedReceiver extends SharedGrant {

@@ -2,9 +2,9 @@
  * Sizes of the messages that something other than their own record may speak of: those in the database, and the
  * Retained Messages of the log. A message that has no size here is not stored any more.
  */
-import type { Position } from "./message_store.ts";
-import type { LoadedMessages } from "./metadata.ts";
+import type { LoadedMessages } from "./checkpoint_rows.ts";
 import { SIZE_UNKNOWN } from "./replayed_queue.ts";
+import type { Position } from "./stored.ts";
 
 /** See the head of this file. */
 export class StoredSizes {

@@ -2,7 +2,7 @@
  * The JSON of ROUTE and CHANGE records, back from bytes. A checksum says that the bytes are those that were written; this
  * file makes sure that what comes out has the shape that its type promises, so that no text can bring a replay down.
  */
-import type { Route, RouteReceiver, SessionChange } from "./message_store.ts";
+import type { Route, RouteReceiver, SessionChange } from "./stored.ts";
 
 /** Reads the text of a ROUTE record; undefined when it is none. */
 export function decodeRoute(text: Uint8Array): Route | undefined {

@@ -4,8 +4,8 @@
  */
 import assert from "node:assert/strict";
 import { type OwedGroup, type OwedMessage, type RecoveredState, sessionOf } from "../../src/storage/durable_state.ts";
-import type { Position, Route, SessionChange } from "../../src/storage/message_store.ts";
 import { ProgressKind } from "../../src/storage/record.ts";
+import type { Position, Route, SessionChange } from "../../src/storage/stored.ts";
 import type { LogEntry, ProgressEntry, PublishEntry, Stored } from "./store_log.ts";
 
 /** Something owed: to a Session, or (0) to a Shared Subscription as long as none of its recorded members took it. */

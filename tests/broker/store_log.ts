@@ -9,7 +9,7 @@
  */
 import { Message } from "../../src/protocol/message.ts";
 import { ProgressKind } from "../../src/storage/record.ts";
-import type { Position, Route, SessionChange } from "../../src/storage/message_store.ts";
+import type { Position, Route, SessionChange } from "../../src/storage/stored.ts";
 
 /** A message that was appended, with its own copy of all bytes. */
 export class Stored {

@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import type { CommitPolicy } from "../../src/storage/group_commit.ts";
-import type { SessionChange } from "../../src/storage/message_store.ts";
+import type { SessionChange } from "../../src/storage/stored.ts";
 import type { Received } from "../broker/packet_text.ts";
 import type { SimulatedClient } from "./client.ts";
 import { VOLATILE_FROM } from "./ledger.ts";

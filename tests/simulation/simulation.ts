@@ -9,7 +9,7 @@
 import assert from "node:assert/strict";
 import { StorageFailed } from "../../src/storage/errors.ts";
 import type { CommitPolicy } from "../../src/storage/group_commit.ts";
-import type { SessionChange } from "../../src/storage/message_store.ts";
+import type { SessionChange } from "../../src/storage/stored.ts";
 import { Random } from "../adversarial/random.ts";
 import type { Received } from "../broker/packet_text.ts";
 import { type ClientTraits, SimulatedClient } from "./client.ts";

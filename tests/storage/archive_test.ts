@@ -4,8 +4,8 @@
 import assert from "node:assert/strict";
 import { Message } from "../../src/protocol/message.ts";
 import { Archive } from "../../src/storage/archive.ts";
+import type { ArchivedMessage } from "../../src/storage/checkpoint_rows.ts";
 import { StorageFailed } from "../../src/storage/errors.ts";
-import type { ArchivedMessage } from "../../src/storage/metadata.ts";
 
 /** Counts the queries it answers from messages at multiples of 100. */
 class CountingMetadata {

@@ -2,9 +2,9 @@
  * What the compactor reads out of a segment that is not as it was written.
  */
 import assert from "node:assert/strict";
+import type { ArchivedStep } from "../../src/storage/checkpoint_rows.ts";
 import { CompactionScan } from "../../src/storage/compaction_scan.ts";
 import { emptyState } from "../../src/storage/durable_state.ts";
-import type { ArchivedStep } from "../../src/storage/metadata.ts";
 import { RecordType } from "../../src/storage/record.ts";
 import { SEGMENT_HEADER_BYTES } from "../../src/storage/segment.ts";
 import { FaultyDisk } from "./faulty_disk.ts";

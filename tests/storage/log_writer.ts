@@ -3,11 +3,10 @@
  */
 import { Message } from "../../src/protocol/message.ts";
 import type { QoS } from "../../src/protocol/packets.ts";
+import type { LoadedMetadata } from "../../src/storage/checkpoint_rows.ts";
 import type { Disk } from "../../src/storage/disk.ts";
 import { emptyState } from "../../src/storage/durable_state.ts";
 import { LogBuffer } from "../../src/storage/log_buffer.ts";
-import type { Route, RouteReceiver, SessionChange, StoredSubscription } from "../../src/storage/message_store.ts";
-import type { LoadedMetadata } from "../../src/storage/metadata.ts";
 import {
   PROGRESS_BYTES,
   ProgressKind,
@@ -28,6 +27,7 @@ import {
   SEGMENT_HEADER_BYTES,
   segmentName,
 } from "../../src/storage/segment.ts";
+import type { Route, RouteReceiver, SessionChange, StoredSubscription } from "../../src/storage/stored.ts";
 
 /** A message for `LogWriter.publish`; what is left out is as plain as can be. */
 export interface PublishFields {

@@ -6,8 +6,9 @@
 
 import assert from "node:assert/strict";
 import { Message } from "../../src/protocol/message.ts";
-import { type MessageStore, type Position, STORE_FULL } from "../../src/storage/message_store.ts";
+import { type MessageStore, STORE_FULL } from "../../src/storage/message_store.ts";
 import { ProgressKind } from "../../src/storage/record.ts";
+import type { Position } from "../../src/storage/stored.ts";
 
 type Store = MessageStore["Service"];
 

@@ -5,20 +5,15 @@
 
 import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
+import type { ArchivedMessage, ArchivedProgress, LoadedMetadata, OwedRow } from "../../src/storage/checkpoint_rows.ts";
 import { type DurableState, emptyState, type OwedMessage, sessionOf } from "../../src/storage/durable_state.ts";
 import { StorageFailed, type StorageReason } from "../../src/storage/errors.ts";
-import type { StoredSubscription, StoredWill } from "../../src/storage/message_store.ts";
-import {
-  type ArchivedMessage,
-  type ArchivedProgress,
-  type LoadedMetadata,
-  Metadata,
-  type OwedRow,
-} from "../../src/storage/metadata.ts";
+import { Metadata } from "../../src/storage/metadata.ts";
 import { ProgressKind } from "../../src/storage/record.ts";
 import { FIRST_LSN } from "../../src/storage/segment.ts";
 import { isDeviceFailure, sqliteFailure } from "../../src/storage/sqlite_failure.ts";
 import type { SqliteSettings } from "../../src/storage/sqlite_settings.ts";
+import type { StoredSubscription, StoredWill } from "../../src/storage/stored.ts";
 
 const DEFAULTS: SqliteSettings = {
   cacheSize: 50_000,

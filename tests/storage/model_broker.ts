@@ -6,9 +6,9 @@
  * message is owed from its PUBLISH record to its DONE record, a Session lives from `open` to `end`.
  */
 import assert from "node:assert/strict";
-import type { OwedMessage, RecoveredState } from "../../src/storage/durable_state.ts";
-import type { OwedWalk, Position, SessionChange } from "../../src/storage/message_store.ts";
+import type { OwedMessage, OwedWalk, RecoveredState } from "../../src/storage/durable_state.ts";
 import { ProgressKind } from "../../src/storage/record.ts";
+import type { Position, SessionChange } from "../../src/storage/stored.ts";
 import { receiver, subscription } from "./log_writer.ts";
 import { messageOf, payloadAt, type StoreRig } from "./store_rig.ts";
 

@@ -3,11 +3,10 @@
  */
 import assert from "node:assert/strict";
 import { Message } from "../../src/protocol/message.ts";
-import type { OwedMessage } from "../../src/storage/durable_state.ts";
-import { emptyState, sessionOf } from "../../src/storage/durable_state.ts";
+import type { LoadedMetadata } from "../../src/storage/checkpoint_rows.ts";
+import { emptyState, type OwedMessage, sessionOf } from "../../src/storage/durable_state.ts";
 import { StorageFailed } from "../../src/storage/errors.ts";
 import { LogBuffer } from "../../src/storage/log_buffer.ts";
-import type { LoadedMetadata } from "../../src/storage/metadata.ts";
 import { readMessage, RecordType } from "../../src/storage/record.ts";
 import { examine, recover, type Recovered, type RecoveryOptions } from "../../src/storage/recovery.ts";
 import { syncRepairs } from "../../src/storage/repairs.ts";
