@@ -5,10 +5,10 @@
  * with × repeat REPEAT times per timed call, because the timer is coarser than one of them: divide by 100.
  */
 
-import { AclPermissions } from "../src/auth/acl_permissions.ts";
-import { type FileRule, RuleBook, type RuleBookTerms } from "../src/auth/acl_rules.ts";
-import { readRuleBook } from "../src/auth/acl_syntax.ts";
-import type { Principal } from "../src/auth/authorizer.ts";
+import { AclPermissions } from "../src/auth/acl/acl_permissions.ts";
+import { type FileRule, RuleBook, type RuleBookTerms } from "../src/auth/acl/acl_rules.ts";
+import { readRuleBook } from "../src/auth/acl/acl_syntax.ts";
+import type { Principal } from "../src/auth/identity/authorizer.ts";
 import { ALL_PERMITTED, type Permissions } from "../src/topics/permissions.ts";
 import { type Topic, TopicCache } from "../src/topics/topic.ts";
 

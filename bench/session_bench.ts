@@ -8,16 +8,16 @@
 
 import { Counters } from "../src/metrics/counters.ts";
 import { Message } from "../src/protocol/message.ts";
+import type { QoS } from "../src/protocol/packets.ts";
 import { AckHeader, writeAck } from "../src/protocol/publish_codec.ts";
 import { NO_IDENTIFIERS, PublishEncoder } from "../src/protocol/publish_encoder.ts";
-import type { QoS } from "../src/protocol/packets.ts";
 import { WriteBuffer } from "../src/protocol/write_buffer.ts";
 import { PacketHandler } from "../src/session/packet_handler.ts";
 import { Session } from "../src/session/session.ts";
 import type { SessionContext } from "../src/session/session_context.ts";
 import type { SessionHost } from "../src/session/session_host.ts";
-import { MemoryLog } from "../src/storage/memory_log.ts";
 import { MemoryMessageStore } from "../src/storage/message_store.ts";
+import { MemoryLog } from "../src/storage/volatile/memory_log.ts";
 import { TopicCache } from "../src/topics/topic.ts";
 import { BENCH_LIMITS, BufferSink, V3_TRAITS } from "./bench_session.ts";
 

@@ -5,10 +5,10 @@
  * `storage.compaction.batch-size` 1000. The group "applied" adds the synced transaction that ends a move. Files go where
  * `wal_bench.ts` puts its own.
  */
-import type { ArchivedMessage, OwedRow } from "../src/storage/checkpoint_rows.ts";
-import { emptyState } from "../src/storage/durable_state.ts";
-import { Metadata } from "../src/storage/metadata.ts";
-import type { SqliteSettings } from "../src/storage/sqlite_settings.ts";
+import { Metadata } from "../src/storage/checkpoint/checkpoint.ts";
+import type { ArchivedMessage, OwedRow } from "../src/storage/checkpoint/checkpoint_rows.ts";
+import type { SqliteSettings } from "../src/storage/checkpoint/sqlite_settings.ts";
+import { emptyState } from "../src/storage/model/durable_state.ts";
 import { benchDirectory } from "./bench_directory.ts";
 
 const MESSAGES = 1_000;

@@ -9,10 +9,10 @@
  */
 import { StorageCounters } from "../src/metrics/storage_counters.ts";
 import { Message } from "../src/protocol/message.ts";
-import { type CommitPolicy, GroupCommit } from "../src/storage/group_commit.ts";
-import { Log } from "../src/storage/log.ts";
-import { openNodeDisk } from "../src/storage/node_disk.ts";
-import { FIRST_LSN } from "../src/storage/segment.ts";
+import { openNodeDisk } from "../src/storage/disk/node_disk.ts";
+import { type CommitPolicy, GroupCommit } from "../src/storage/log/group_commit.ts";
+import { FIRST_LSN } from "../src/storage/log/segment.ts";
+import { Log } from "../src/storage/log/write_ahead_log.ts";
 import { benchDirectory } from "./bench_directory.ts";
 
 const GROUPS = [1, 10, 100, 1_000, 10_000];

@@ -9,16 +9,16 @@ import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import * as Runtime from "effect/Runtime";
 import { AdminHttpServer } from "./admin/http_server.ts";
+import { identity } from "./auth/identity_layer.ts";
 import { Broker } from "./broker/broker.ts";
-import { reloadOnHangup } from "./cli/hangup.ts";
-import { pidFileLayer } from "./cli/pid_file.ts";
-import type { StopDeadline } from "./cli/run_main.ts";
-import { formatBindAddress } from "./config/bind_address.ts";
+import { reloadOnHangup } from "./cli/process/hangup.ts";
+import { pidFileLayer } from "./cli/process/pid_file.ts";
+import type { StopDeadline } from "./cli/process/run_main.ts";
 import type { LoadedConfig, Sources } from "./config/load.ts";
+import type { Config } from "./config/options/schema.ts";
 import { ConfigStore } from "./config/reload.ts";
-import type { Config } from "./config/schema.ts";
 import { VERSION } from "./config/version.ts";
-import { identity } from "./identity.ts";
+import { warnOfOpenDoor } from "./listeners/anonymous_warning.ts";
 import { Listeners, type OpenListener } from "./listeners/listeners.ts";
 import type { LogFileUnavailable } from "./logging/errors.ts";
 import { failureFields } from "./logging/failure_fields.ts";
@@ -27,9 +27,9 @@ import { FiberDied, launchSupervised, Supervisor } from "./logging/supervisor.ts
 import { taskFamilies } from "./metrics/broker_families.ts";
 import { Metrics } from "./metrics/metrics.ts";
 import { Readiness } from "./metrics/readiness.ts";
-import { warnOfOpenDoor } from "./open_door.ts";
 import { layerDurable } from "./storage/durable_layer.ts";
 import { MessageStore } from "./storage/message_store.ts";
+import { formatBindAddress } from "./system/bind_address.ts";
 
 /** The broker could not start or could not go on. The log says why. */
 export class BrokerFailed extends Data.TaggedError("BrokerFailed")<{ readonly cause: unknown }> {

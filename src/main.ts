@@ -4,7 +4,7 @@
 
 import { runBroker } from "./app.ts";
 import { runCommandLine } from "./cli/command_line.ts";
-import { runMain, StopDeadline } from "./cli/run_main.ts";
+import { runMain, StopDeadline } from "./cli/process/run_main.ts";
 
 /** Runs one command line and ends the process with its exit code. */
 export function main(args: readonly string[]): void {

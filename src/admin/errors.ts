@@ -1,7 +1,7 @@
 /** Operating failures of the admin HTTP server. */
 import * as Runtime from "effect/Runtime";
 import * as Schema from "effect/Schema";
-import { describeListenFailure, listenReason, UNAVAILABLE_EXIT_CODE } from "../config/system_failure.ts";
+import { describeListenFailure, listenReason, UNAVAILABLE_EXIT_CODE } from "../system/system_failure.ts";
 
 /** The admin HTTP server could not open its listener; the broker does not start. */
 export class AdminListenError extends Schema.TaggedError<AdminListenError>()("AdminListenError", {

@@ -23,10 +23,10 @@ import * as Duration from "effect/Duration";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import * as Queue from "effect/Queue";
-import { formatBindAddress } from "../config/bind_address.ts";
 import { Metrics } from "../metrics/metrics.ts";
 import { EXPOSITION_CONTENT_TYPE } from "../metrics/prometheus.ts";
 import { Readiness } from "../metrics/readiness.ts";
+import { formatBindAddress } from "../system/bind_address.ts";
 import { type AdminListenError, adminListenError } from "./errors.ts";
 
 /** Where the server listens and what it calls the exposition. */

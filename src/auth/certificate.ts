@@ -6,8 +6,8 @@
  * is refused, since one of the two must be wrong. Clients without a certificate are passed on.
  */
 import { ReasonCode } from "../protocol/reason_codes.ts";
-import { type ClientCertificate, type IdentityProvider, named, type Verdict } from "./identity.ts";
-import { contradictsUsername, isUsername } from "./username.ts";
+import { type ClientCertificate, type IdentityProvider, named, type Verdict } from "./identity/identity.ts";
+import { contradictsUsername, isUsername } from "./identity/username.ts";
 
 /** Which name of the certificate is the username: Common Name, whole subject, or Subject Alternative Name. */
 export type CertificateNameSource = "cn" | "subject" | "san";

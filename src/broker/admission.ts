@@ -7,11 +7,11 @@
  * What costs nothing is asked first, so that a stranger who is turned away anyway makes no work. A client is told little:
  * the Reason Code, and a sentence only where it gives nothing away. The log and a counter get the reason.
  */
-import type { Authorizer } from "../auth/authorizer.ts";
-import type { BanList, BanSubject } from "../auth/ban_list.ts";
-import type { FailureDelay } from "../auth/failure_delay.ts";
-import type { Flapping } from "../auth/flapping.ts";
-import type { Identity, Verdict } from "../auth/identity.ts";
+import type { BanList, BanSubject } from "../auth/guard/ban_list.ts";
+import type { FailureDelay } from "../auth/guard/failure_delay.ts";
+import type { Flapping } from "../auth/guard/flapping.ts";
+import type { Authorizer } from "../auth/identity/authorizer.ts";
+import type { Identity, Verdict } from "../auth/identity/identity.ts";
 import type { LogWriter } from "../logging/log.ts";
 import type { ConnectPacket, Will } from "../protocol/packets.ts";
 import { ReasonCode } from "../protocol/reason_codes.ts";

@@ -4,9 +4,9 @@
  *
  * Keeps the running exchanges: by connection until CONNACK, by Session afterwards.
  */
-import type { Authenticator } from "../auth/authenticator.ts";
-import { AuthenticationExchange, type ExchangeStep } from "../auth/enhanced_authentication.ts";
-import type { Identity, Verdict } from "../auth/identity.ts";
+import type { Authenticator } from "../auth/identity/authenticator.ts";
+import { AuthenticationExchange, type ExchangeStep } from "../auth/identity/enhanced_authentication.ts";
+import type { Identity, Verdict } from "../auth/identity/identity.ts";
 import { encodeAuth } from "../protocol/codec_encode.ts";
 import { type AuthPacket, type ConnectPacket, Fault } from "../protocol/packets.ts";
 import { ReasonCode } from "../protocol/reason_codes.ts";

@@ -4,8 +4,8 @@
  * `broker.ts` wraps it in a Layer and gives it time; `listeners/` gives it bytes; tests drive it with neither. It is
  * also the one implementation of `SessionHost`: what the packet handler asks for is passed on to the part that owns it.
  */
-import type { Authenticator } from "../auth/authenticator.ts";
-import type { Authorizer } from "../auth/authorizer.ts";
+import type { Authenticator } from "../auth/identity/authenticator.ts";
+import type { Authorizer } from "../auth/identity/authorizer.ts";
 import type { LogWriter } from "../logging/log.ts";
 import type { Counters } from "../metrics/counters.ts";
 import type { Message } from "../protocol/message.ts";
@@ -17,9 +17,9 @@ import type { Session } from "../session/session.ts";
 import type { SessionContext } from "../session/session_context.ts";
 import type { SessionHost } from "../session/session_host.ts";
 import type { SessionLimits } from "../session/session_limits.ts";
-import type { OwedMessage, OwedWalk } from "../storage/durable_state.ts";
 import type { MessageStore } from "../storage/message_store.ts";
-import type { Position } from "../storage/stored.ts";
+import type { OwedMessage, OwedWalk } from "../storage/model/durable_state.ts";
+import type { Position } from "../storage/model/stored.ts";
 import { SubscriptionTrie } from "../topics/subscription_trie.ts";
 import type { Topic, TopicCache } from "../topics/topic.ts";
 import { Admission, type Guards } from "./admission.ts";

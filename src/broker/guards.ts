@@ -3,11 +3,11 @@
  * again.
  */
 import * as Effect from "effect/Effect";
-import { BanFile } from "../auth/ban_file.ts";
-import { FailureDelay, type FailureDelaySettings } from "../auth/failure_delay.ts";
-import { Flapping, type FlappingSettings } from "../auth/flapping.ts";
+import { BanFile } from "../auth/guard/ban_file.ts";
+import { FailureDelay, type FailureDelaySettings } from "../auth/guard/failure_delay.ts";
+import { Flapping, type FlappingSettings } from "../auth/guard/flapping.ts";
+import type { Config } from "../config/options/schema.ts";
 import { ConfigStore } from "../config/reload.ts";
-import type { Config } from "../config/schema.ts";
 import type { Guards } from "./admission.ts";
 
 /** Builds the guards of a broker; they follow the configuration until the scope ends. */

@@ -8,9 +8,9 @@
  */
 import * as Duration from "effect/Duration";
 import * as Effect from "effect/Effect";
-import { machineMemoryBytes } from "../config/machine_memory.ts";
 import { ConfigStore } from "../config/reload.ts";
 import { Log } from "../logging/log.ts";
+import { machineMemoryBytes } from "../system/machine_memory.ts";
 import type { MemoryPressure } from "./memory_pressure.ts";
 
 /** Samples until it is interrupted. */

@@ -7,8 +7,8 @@
  * lives.
  */
 import type { Session } from "../session/session.ts";
-import type { OwedGroup, OwedMessage } from "../storage/durable_state.ts";
-import type { Position } from "../storage/stored.ts";
+import type { OwedGroup, OwedMessage } from "../storage/model/durable_state.ts";
+import type { Position } from "../storage/model/stored.ts";
 import type { SubscriptionTrie } from "../topics/subscription_trie.ts";
 
 /**

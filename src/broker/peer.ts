@@ -1,7 +1,7 @@
 /**
  * Where a connection comes from, as far as the broker cares.
  */
-import type { AnonymousPolicy, ClientCertificate } from "../auth/identity.ts";
+import type { AnonymousPolicy, ClientCertificate } from "../auth/identity/identity.ts";
 import type { ProtocolVersion } from "../protocol/packets.ts";
 
 /** What all connections of one listener have in common. */

@@ -9,8 +9,8 @@
  */
 import type { Session } from "../session/session.ts";
 import type { SessionContext } from "../session/session_context.ts";
-import type { OwedGroup, RecoveredState, SessionState, WillState } from "../storage/durable_state.ts";
-import type { OpenChange, StoredWill } from "../storage/stored.ts";
+import type { OwedGroup, RecoveredState, SessionState, WillState } from "../storage/model/durable_state.ts";
+import type { OpenChange, StoredWill } from "../storage/model/stored.ts";
 import type { SharedGroup } from "../topics/shared_subscriptions.ts";
 import type { SubscriptionTrie } from "../topics/subscription_trie.ts";
 import { groupKey } from "./owed_walk.ts";

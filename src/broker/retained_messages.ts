@@ -6,7 +6,7 @@
 import type { Counters } from "../metrics/counters.ts";
 import { Message } from "../protocol/message.ts";
 import type { MessageStore } from "../storage/message_store.ts";
-import type { Position } from "../storage/stored.ts";
+import type { Position } from "../storage/model/stored.ts";
 import { RetainedIndex } from "../topics/retained_index.ts";
 
 /** See the head of this file. */

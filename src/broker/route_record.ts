@@ -3,7 +3,7 @@
  * Shared Subscriptions are. What it is good for is known to `message_store.ts`; this file only translates.
  */
 import type { Session } from "../session/session.ts";
-import type { Route, RouteReceiver } from "../storage/stored.ts";
+import type { Route, RouteReceiver } from "../storage/model/stored.ts";
 import { NoLocal, type Receiver } from "../topics/receiver.ts";
 import type { MatchResult } from "../topics/subscription_trie.ts";
 

@@ -17,7 +17,7 @@ import type { DeliveryOrigin } from "../session/delivery_origin.ts";
 import type { Session } from "../session/session.ts";
 import type { SessionContext } from "../session/session_context.ts";
 import { STORE_FULL } from "../storage/message_store.ts";
-import type { Position } from "../storage/stored.ts";
+import type { Position } from "../storage/model/stored.ts";
 import { NoLocal, type Receiver } from "../topics/receiver.ts";
 import type { MatchResult, SubscriptionTrie } from "../topics/subscription_trie.ts";
 import type { Topic } from "../topics/topic.ts";

@@ -8,8 +8,8 @@
  * A Session is attached to its connection at the moment CONNACK is written, never before: nothing can reach a client
  * ahead of it, and of two connections with one Client Identifier the later one wins. [MQTT-3.1.4-3]
  */
-import type { Authorizer } from "../auth/authorizer.ts";
-import type { Identity } from "../auth/identity.ts";
+import type { Authorizer } from "../auth/identity/authorizer.ts";
+import type { Identity } from "../auth/identity/identity.ts";
 import type { LogWriter } from "../logging/log.ts";
 import { encodeConnack } from "../protocol/codec_encode.ts";
 import { type ConnectPacket, Fault } from "../protocol/packets.ts";
@@ -17,7 +17,7 @@ import { ReasonCode } from "../protocol/reason_codes.ts";
 import type { PacketSink } from "../session/packet_sink.ts";
 import { Session } from "../session/session.ts";
 import type { SessionContext } from "../session/session_context.ts";
-import type { OpenChange } from "../storage/stored.ts";
+import type { OpenChange } from "../storage/model/stored.ts";
 import type { Permissions } from "../topics/permissions.ts";
 import type { TopicCache } from "../topics/topic.ts";
 import { type Admission, type Admitted, isAdmitted } from "./admission.ts";

@@ -7,7 +7,7 @@
  */
 import type { Session } from "../session/session.ts";
 import type { MessageStore } from "../storage/message_store.ts";
-import type { OpenChange, Position, SessionChange } from "../storage/stored.ts";
+import type { OpenChange, Position, SessionChange } from "../storage/model/stored.ts";
 import type { Router } from "./router.ts";
 
 /** What the records say of a Session, and when it really went offline last. */

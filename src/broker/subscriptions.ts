@@ -22,7 +22,7 @@ import { type DeliveryOrigin, identifiersOf } from "../session/delivery_origin.t
 import type { Session } from "../session/session.ts";
 import type { SessionContext } from "../session/session_context.ts";
 import { STORE_FULL } from "../storage/message_store.ts";
-import type { Position, Route, StoredSubscription } from "../storage/stored.ts";
+import type { Position, Route, StoredSubscription } from "../storage/model/stored.ts";
 import { ALL_PERMITTED } from "../topics/permissions.ts";
 import type { Subscription } from "../topics/subscription.ts";
 import type { SubscriptionTrie } from "../topics/subscription_trie.ts";

@@ -2,7 +2,7 @@
  * Will Messages as the store keeps them: bytes as Base64, since changes are JSON in the log.
  */
 import type { Will } from "../protocol/packets.ts";
-import type { StoredWill } from "../storage/stored.ts";
+import type { StoredWill } from "../storage/model/stored.ts";
 
 /** Translates a Will Message for the store. */
 export function storedWillOf(will: Will): StoredWill {

@@ -10,7 +10,7 @@ import { Message } from "../protocol/message.ts";
 import type { Will } from "../protocol/packets.ts";
 import type { Session } from "../session/session.ts";
 import type { SessionContext } from "../session/session_context.ts";
-import type { SessionChange } from "../storage/stored.ts";
+import type { SessionChange } from "../storage/model/stored.ts";
 import { ALL_PERMITTED, type Permissions } from "../topics/permissions.ts";
 import type { TopicCache } from "../topics/topic.ts";
 import type { Router } from "./router.ts";

@@ -18,16 +18,16 @@ import * as Command from "effect/cli/Command";
 import * as Flag from "effect/cli/Flag";
 import * as GlobalFlag from "effect/cli/GlobalFlag";
 import { load, type LoadedConfig, type Sources } from "../config/load.ts";
+import { OPTIONS } from "../config/options/schema.ts";
 import { renderReference, renderValues } from "../config/reference.ts";
-import { OPTIONS } from "../config/schema.ts";
-import { CONFIG_EXIT_CODE } from "../config/system_failure.ts";
 import { VERSION } from "../config/version.ts";
+import { CONFIG_EXIT_CODE } from "../system/system_failure.ts";
 import { CONFIG_FLAGS, type ConfigFlagValues, sourcesOf } from "./config_flags.ts";
-import { crashtestCommand } from "./crashtest_command.ts";
-import { startDaemon } from "./daemon.ts";
-import { UsageError } from "./errors.ts";
-import { userCommand } from "./user_command.ts";
-import { walCommand } from "./wal_command.ts";
+import { crashtestCommand } from "./crashtest/crashtest_command.ts";
+import { startDaemon } from "./process/daemon.ts";
+import { UsageError } from "./process/errors.ts";
+import { userCommand } from "./user/user_command.ts";
+import { walCommand } from "./wal/wal_command.ts";
 
 /** EX_USAGE of sysexits. */
 const USAGE_EXIT_CODE = 64;

@@ -5,11 +5,11 @@
  * at once.
  */
 
-import * as Flag from "effect/cli/Flag";
 import * as Option from "effect/Option";
+import * as Flag from "effect/cli/Flag";
+import type { IndexedOption } from "../config/kinds/option.ts";
 import type { Sources } from "../config/load.ts";
-import type { IndexedOption } from "../config/option.ts";
-import { OPTIONS } from "../config/schema.ts";
+import { OPTIONS } from "../config/options/schema.ts";
 
 /** What the flags of one command line said. */
 export interface ConfigFlagValues {

@@ -4,7 +4,7 @@
 
 import * as Data from "effect/Data";
 import * as Runtime from "effect/Runtime";
-import { CONFIG_EXIT_CODE } from "./system_failure.ts";
+import { CONFIG_EXIT_CODE } from "../system/system_failure.ts";
 
 /**
  * The sources cannot be turned into a configuration.

@@ -7,13 +7,13 @@
  */
 
 import * as Effect from "effect/Effect";
-import { problemsOf } from "./consistency.ts";
-import { decodeDefault, decodeSetting, type Origin } from "./decode.ts";
+import { describeFileFailure } from "../system/system_failure.ts";
+import { problemsOf } from "./checks/consistency.ts";
 import { ConfigInvalid } from "./errors.ts";
-import { quote, readFileSource, readTextSetting, type Setting, type SourceReading } from "./file_source.ts";
-import type { OptionIndex, Section, ValuesOf } from "./option.ts";
-import { type Config, OPTIONS, type SCHEMA } from "./schema.ts";
-import { describeFileFailure } from "./system_failure.ts";
+import type { OptionIndex, Section, ValuesOf } from "./kinds/option.ts";
+import { type Config, OPTIONS, type SCHEMA } from "./options/schema.ts";
+import { decodeDefault, decodeSetting, type Origin } from "./reading/decode.ts";
+import { quote, readFileSource, readTextSetting, type Setting, type SourceReading } from "./reading/file_source.ts";
 
 /** Where the values come from. Asked again at every load, so a reload sees what changed. */
 export interface Sources {

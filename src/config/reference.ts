@@ -2,8 +2,8 @@
  * The schema as text for people: the reference of all options, and the configuration in force.
  */
 
-import type { Origin } from "./decode.ts";
-import type { IndexedOption, OptionIndex, SectionRecord } from "./option.ts";
+import type { IndexedOption, OptionIndex, SectionRecord } from "./kinds/option.ts";
+import type { Origin } from "./reading/decode.ts";
 
 /**
  * The reference of every option in Markdown, the content of docs/configuration.md.

@@ -9,11 +9,11 @@ import * as Context from "effect/Context";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import type * as Scope from "effect/Scope";
-import { problemsOf } from "./consistency.ts";
-import type { Origin } from "./decode.ts";
+import { problemsOf } from "./checks/consistency.ts";
 import { ConfigInvalid } from "./errors.ts";
 import { buildConfig, load, type LoadedConfig, type Sources } from "./load.ts";
-import type { Config, SCHEMA } from "./schema.ts";
+import type { Config, SCHEMA } from "./options/schema.ts";
+import type { Origin } from "./reading/decode.ts";
 
 /** What a reload did, as keys in the order of the schema. */
 export interface ReloadReport {

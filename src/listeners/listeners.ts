@@ -9,16 +9,16 @@ import * as Deferred from "effect/Deferred";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import { Broker } from "../broker/broker.ts";
-import type { ListenerEntry, ListenerType } from "../config/listener_entry.ts";
-import { listenersOf } from "../config/listener_list.ts";
+import { listenersOf } from "../config/checks/listener_list.ts";
+import type { ListenerEntry, ListenerType } from "../config/options/listener_entry.ts";
 import { ConfigStore } from "../config/reload.ts";
 import { Supervisor } from "../logging/supervisor.ts";
 import { Metrics } from "../metrics/metrics.ts";
 import type { Family } from "../metrics/prometheus.ts";
-import { Entrance } from "./entrance.ts";
-import { Gate } from "./gate.ts";
+import { Entrance } from "./entry/entrance.ts";
+import { Gate } from "./entry/gate.ts";
 import { listenPlain } from "./plain_listener.ts";
-import { listenTls, type TlsListener } from "./tls_listener.ts";
+import { listenTls, type TlsListener } from "./tls/tls_listener.ts";
 
 /** A listener that lets clients in. */
 export interface OpenListener {

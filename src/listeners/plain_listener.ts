@@ -3,14 +3,14 @@
  * between unless a proxy introduces them.
  */
 import * as Effect from "effect/Effect";
-import { formatBindAddress } from "../config/bind_address.ts";
-import { clearSocketPath, listenPrivately } from "../config/socket_file.ts";
 import { Supervisor } from "../logging/supervisor.ts";
-import type { Entrance } from "./entrance.ts";
-import { ListenError } from "./errors.ts";
-import { type Gate, Visitor } from "./gate.ts";
-import { hearProxy, ProxiedSocket } from "./proxied_socket.ts";
-import { Wait } from "./waiting.ts";
+import { formatBindAddress } from "../system/bind_address.ts";
+import { clearSocketPath, listenPrivately } from "../system/socket_file.ts";
+import type { Entrance } from "./entry/entrance.ts";
+import { ListenError } from "./entry/errors.ts";
+import { type Gate, Visitor } from "./entry/gate.ts";
+import { hearProxy, ProxiedSocket } from "./entry/proxied_socket.ts";
+import { Wait } from "./entry/waiting.ts";
 
 /**
  * Opens a listener of type `tcp`, `ws` or `unix` and lets in who comes, until the scope ends.

@@ -2,8 +2,8 @@
  * Why a queued or unacknowledged message is owed to a Session, where that must be remembered with it.
  */
 import { NO_IDENTIFIERS } from "../protocol/publish_encoder.ts";
-import type { OwedGroup } from "../storage/durable_state.ts";
-import type { Position } from "../storage/stored.ts";
+import type { OwedGroup } from "../storage/model/durable_state.ts";
+import type { Position } from "../storage/model/stored.ts";
 import type { SharedGroup } from "../topics/shared_subscriptions.ts";
 import type { Session } from "./session.ts";
 

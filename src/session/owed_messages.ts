@@ -5,8 +5,8 @@
  * All of it happens while no connection serves the Session, but for `walkOwed`, which changes nothing. Every entry but
  * those that wait for PUBCOMP holds one reference to the message store.
  */
-import type { OwedMessage } from "../storage/durable_state.ts";
-import { ProgressKind } from "../storage/record.ts";
+import { ProgressKind } from "../storage/log/record.ts";
+import type { OwedMessage } from "../storage/model/durable_state.ts";
 import { SharedGroup } from "../topics/shared_subscriptions.ts";
 import { type DeliveryOrigin, type GroupOf, identifiersOf, type Surrender } from "./delivery_origin.ts";
 import { appendProgress, isOwedToRecorded } from "./delivery_progress.ts";

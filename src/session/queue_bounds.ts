@@ -6,7 +6,7 @@
  *   drop-newest   the new message is refused
  *   reject        the new message is refused; the router has told its publisher where it could
  */
-import { ProgressKind } from "../storage/record.ts";
+import { ProgressKind } from "../storage/log/record.ts";
 import { appendProgress } from "./delivery_progress.ts";
 import type { OutboundQueue } from "./outbound_queue.ts";
 import type { SessionContext } from "./session_context.ts";

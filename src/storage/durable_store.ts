@@ -10,16 +10,16 @@
  * Plain: built and closed by `durable_layer.ts`, which also gives it time.
  */
 import type { Message } from "../protocol/message.ts";
-import type { Archive } from "./archive.ts";
-import type { Compactor } from "./compactor.ts";
-import type { OwedWalk, RecoveredState } from "./durable_state.ts";
-import type { GroupCommit } from "./group_commit.ts";
-import type { Log } from "./log.ts";
-import { LogBuffer } from "./log_buffer.ts";
-import type { MemoryLog } from "./memory_log.ts";
+import type { Archive } from "./checkpoint/archive.ts";
+import type { Compactor } from "./compaction/compactor.ts";
+import type { GroupCommit } from "./log/group_commit.ts";
+import { LogBuffer } from "./log/log_buffer.ts";
+import { messageSize, readMessage, RecordType } from "./log/record.ts";
+import type { Log } from "./log/write_ahead_log.ts";
 import { type MessageStore, STORE_FULL } from "./message_store.ts";
-import { messageSize, readMessage, RecordType } from "./record.ts";
-import type { Position, Route, SessionChange } from "./stored.ts";
+import type { OwedWalk, RecoveredState } from "./model/durable_state.ts";
+import type { Position, Route, SessionChange } from "./model/stored.ts";
+import type { MemoryLog } from "./volatile/memory_log.ts";
 
 /** What the store is made of. */
 export interface DurableStoreParts {

@@ -34,9 +34,9 @@ import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import { ConfigStore } from "../config/reload.ts";
 import type { Message } from "../protocol/message.ts";
-import type { OwedWalk, RecoveredState } from "./durable_state.ts";
-import { MemoryLog } from "./memory_log.ts";
-import type { Position, Route, SessionChange } from "./stored.ts";
+import type { OwedWalk, RecoveredState } from "./model/durable_state.ts";
+import type { Position, Route, SessionChange } from "./model/stored.ts";
+import { MemoryLog } from "./volatile/memory_log.ts";
 
 /** Answer of `append` when the store has no room: the message is not stored and must be refused. */
 export const STORE_FULL = -1;

@@ -4,16 +4,16 @@
  * Plain, so that tests build it over a disk of theirs; `durable_layer.ts` gives it the real one, time and configuration.
  */
 import type { StorageCounters } from "../metrics/storage_counters.ts";
-import { Archive } from "./archive.ts";
-import { type CompactionPolicy, Compactor } from "./compactor.ts";
-import type { Disk } from "./disk.ts";
+import { Archive } from "./checkpoint/archive.ts";
+import type { Metadata } from "./checkpoint/checkpoint.ts";
+import { type CompactionPolicy, Compactor } from "./compaction/compactor.ts";
+import type { Disk } from "./disk/disk.ts";
 import { DurableMessageStore } from "./durable_store.ts";
-import { type CommitPolicy, type CommitSurroundings, GroupCommit } from "./group_commit.ts";
-import { Log } from "./log.ts";
-import { MemoryLog } from "./memory_log.ts";
-import type { Metadata } from "./metadata.ts";
-import { recover, type RecoveryReport, type SegmentInfo } from "./recovery.ts";
-import { FIRST_LSN } from "./segment.ts";
+import { type CommitPolicy, type CommitSurroundings, GroupCommit } from "./log/group_commit.ts";
+import { FIRST_LSN } from "./log/segment.ts";
+import { Log } from "./log/write_ahead_log.ts";
+import { recover, type RecoveryReport, type SegmentInfo } from "./recovery/recovery.ts";
+import { MemoryLog } from "./volatile/memory_log.ts";
 
 /** What the store is built from. */
 export interface StoreOptions {

@@ -9,7 +9,7 @@
  */
 import type { LogWriter } from "../logging/log.ts";
 import type { Readiness } from "../metrics/readiness.ts";
-import type { StorageFailed } from "./errors.ts";
+import type { StorageFailed } from "./model/errors.ts";
 
 /** One reason for the store not to be well. */
 export type Ailment = "full" | "low" | "failed" | "compaction";

@@ -5,15 +5,15 @@
  */
 import * as Duration from "effect/Duration";
 import * as Effect from "effect/Effect";
-import type { Config } from "../config/schema.ts";
+import type { Config } from "../config/options/schema.ts";
 import type { StorageCounters } from "../metrics/storage_counters.ts";
-import type { CompactionStep, Compactor } from "./compactor.ts";
-import type { Disk } from "./disk.ts";
+import type { Metadata } from "./checkpoint/checkpoint.ts";
+import type { CompactionStep, Compactor } from "./compaction/compactor.ts";
+import type { Disk } from "./disk/disk.ts";
 import type { DurableMessageStore } from "./durable_store.ts";
-import { attemptStorage, StorageFailed } from "./errors.ts";
-import type { GroupCommit } from "./group_commit.ts";
-import type { Log } from "./log.ts";
-import type { Metadata } from "./metadata.ts";
+import type { GroupCommit } from "./log/group_commit.ts";
+import type { Log } from "./log/write_ahead_log.ts";
+import { attemptStorage, StorageFailed } from "./model/errors.ts";
 import type { StorageHealth } from "./storage_health.ts";
 
 /** What is looked after. */

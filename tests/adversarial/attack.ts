@@ -4,10 +4,10 @@
  * open after that fails the case.
  */
 import { within } from "../support/event_queue.ts";
+import { Random } from "../support/random.ts";
 import { type ByteStream, type Endpoint, isDisconnect, tcpStream } from "../support/raw_client.ts";
 import { concatBytes } from "../support/wire_bytes.ts";
 import { connectSeed, mutate, packetSeed } from "./mutator.ts";
-import { Random } from "./random.ts";
 
 /** Counts over all cases of an attack. */
 export interface AttackReport {

@@ -2,7 +2,7 @@
  * Attempts of a client that is let in, with an account of its own, to have the Session or the topics of others.
  */
 import assert from "node:assert/strict";
-import { type IdentityProvider, named } from "../../src/auth/identity.ts";
+import { type IdentityProvider, named } from "../../src/auth/identity/identity.ts";
 import { World } from "../broker/harness.ts";
 import { cut, gone, honestConnect, planted, playDoor, refused } from "../support/break_in.ts";
 import { OPENSSL } from "../support/certificates.ts";

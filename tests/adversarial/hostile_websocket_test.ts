@@ -3,7 +3,7 @@
  * flow beside them is complete and in order.
  */
 import assert from "node:assert/strict";
-import { ascii, binary, close, frame, requestHead } from "../listeners/client_frames.ts";
+import { ascii, binary, close, frame, requestHead } from "../listeners/transport/client_frames.ts";
 import { Broker } from "../support/broker.ts";
 import { within } from "../support/event_queue.ts";
 import { type ByteStream, type Endpoint, isDisconnect, RawClient, tcpStream } from "../support/raw_client.ts";

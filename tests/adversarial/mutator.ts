@@ -2,10 +2,10 @@
  * Hostile byte strings: legal packets of all kinds, damaged in the ways that decoders are most often wrong about, and
  * plain noise. Pure: everything comes from the generator passed in.
  */
+import type { Random } from "../support/random.ts";
 import { concatBytes } from "../support/wire_bytes.ts";
 import { encodeWire, type WireFields, type WireType } from "../support/wire_packets.ts";
 import type { WireProperty } from "../support/wire_properties.ts";
-import type { Random } from "./random.ts";
 
 const PUBLISH_PROPERTIES: readonly WireProperty[] = [
   ["payloadFormatIndicator", 1],

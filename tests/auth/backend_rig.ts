@@ -7,11 +7,11 @@ import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import * as ManagedRuntime from "effect/ManagedRuntime";
 import * as TestClock from "effect/testing/TestClock";
-import type { Credentials, IdentityProvider, Verdict } from "../../src/auth/identity.ts";
-import { WATCH_INTERVAL_MS } from "../../src/config/watched_file.ts";
+import type { Credentials, IdentityProvider, Verdict } from "../../src/auth/identity/identity.ts";
 import { Log, type LogWriter } from "../../src/logging/log.ts";
 import type { Fields } from "../../src/logging/log_line.ts";
 import { Supervisor } from "../../src/logging/supervisor.ts";
+import { WATCH_INTERVAL_MS } from "../../src/system/watched_file.ts";
 
 /** When tests begin, in milliseconds since the epoch. */
 export const START_MS = 1_800_000_000_000;

@@ -7,13 +7,13 @@
  * answered is nonsense. Whoever knows of a further provider adds a line to `BACKENDS`.
  */
 import assert from "node:assert/strict";
-import { makeAuthenticator } from "../../src/auth/authenticator.ts";
-import { HttpAuth } from "../../src/auth/http_auth.ts";
-import { HttpRules } from "../../src/auth/http_rules.ts";
-import { type IdentityProvider, named } from "../../src/auth/identity.ts";
-import { Ldap } from "../../src/auth/ldap.ts";
+import { HttpAuth } from "../../src/auth/http/http_auth.ts";
+import { HttpRules } from "../../src/auth/http/http_rules.ts";
+import { makeAuthenticator } from "../../src/auth/identity/authenticator.ts";
+import { type IdentityProvider, named } from "../../src/auth/identity/identity.ts";
+import { Ldap } from "../../src/auth/ldap/ldap.ts";
 import { credentials, describeVerdict, openRig, type RawServer, rawServer, silent } from "./backend_rig.ts";
-import { httpSettings } from "./http_rig.ts";
+import { httpSettings } from "./http/http_rig.ts";
 
 const LDAP = {
   startTls: false,

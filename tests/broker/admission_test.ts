@@ -3,9 +3,9 @@
  */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import type { EnhancedAuthenticator } from "../../src/auth/enhanced_authentication.ts";
-import type { Identity, IdentityProvider, Verdict } from "../../src/auth/identity.ts";
-import { named } from "../../src/auth/identity.ts";
+import type { EnhancedAuthenticator } from "../../src/auth/identity/enhanced_authentication.ts";
+import type { Identity, IdentityProvider, Verdict } from "../../src/auth/identity/identity.ts";
+import { named } from "../../src/auth/identity/identity.ts";
 import { ALL_PERMITTED } from "../../src/topics/permissions.ts";
 import { asyncScenario, scenario, World } from "./harness.ts";
 import { type ConnectOptions, publishPacket } from "./test_client.ts";

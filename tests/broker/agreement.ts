@@ -3,7 +3,7 @@
  * nothing but connections. So every promise that the broker keeps in memory is on record, and nothing else is.
  */
 import assert from "node:assert/strict";
-import type { OwedMessage, RecoveredState } from "../../src/storage/durable_state.ts";
+import type { OwedMessage, RecoveredState } from "../../src/storage/model/durable_state.ts";
 import type { World } from "./harness.ts";
 import { replay } from "./naive_replay.ts";
 import { VOLATILE_FROM } from "./slow_store.ts";

@@ -3,8 +3,8 @@
  */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import type { EnhancedAuthenticator, ExchangeStep } from "../../src/auth/enhanced_authentication.ts";
-import { type IdentityProvider, named, type Verdict } from "../../src/auth/identity.ts";
+import type { EnhancedAuthenticator, ExchangeStep } from "../../src/auth/identity/enhanced_authentication.ts";
+import { type IdentityProvider, named, type Verdict } from "../../src/auth/identity/identity.ts";
 import { asyncScenario, scenario, type World } from "./harness.ts";
 import type { TestClient } from "./test_client.ts";
 

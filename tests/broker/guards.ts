@@ -1,9 +1,9 @@
 /**
  * What remembers misbehaviour, with settings that a test can change.
  */
-import { BanList } from "../../src/auth/ban_list.ts";
-import { FailureDelay, type FailureDelaySettings } from "../../src/auth/failure_delay.ts";
-import { Flapping, type FlappingSettings } from "../../src/auth/flapping.ts";
+import { BanList } from "../../src/auth/guard/ban_list.ts";
+import { FailureDelay, type FailureDelaySettings } from "../../src/auth/guard/failure_delay.ts";
+import { Flapping, type FlappingSettings } from "../../src/auth/guard/flapping.ts";
 import type { Guards } from "../../src/broker/admission.ts";
 
 /** Guards of a broker and the settings they read. */

@@ -6,15 +6,15 @@
  * in both, and checks at the end that everybody leaving leaves nothing behind.
  */
 import assert from "node:assert/strict";
-import { makeAuthenticator } from "../../src/auth/authenticator.ts";
-import type { Authorizer, Principal } from "../../src/auth/authorizer.ts";
-import type { EnhancedAuthenticator } from "../../src/auth/enhanced_authentication.ts";
-import { type AnonymousPolicy, type IdentityProvider, named } from "../../src/auth/identity.ts";
+import { makeAuthenticator } from "../../src/auth/identity/authenticator.ts";
+import type { Authorizer, Principal } from "../../src/auth/identity/authorizer.ts";
+import type { EnhancedAuthenticator } from "../../src/auth/identity/enhanced_authentication.ts";
+import { type AnonymousPolicy, type IdentityProvider, named } from "../../src/auth/identity/identity.ts";
 import { BrokerCore } from "../../src/broker/broker_core.ts";
 import type { ListenerTraits, Peer } from "../../src/broker/peer.ts";
 import { TICK_MS } from "../../src/broker/timer_wheel.ts";
+import type { ConnectionSettings } from "../../src/listeners/transport/connection.ts";
 import type { LogWriter } from "../../src/logging/log.ts";
-import type { ConnectionSettings } from "../../src/listeners/connection.ts";
 import { Counters } from "../../src/metrics/counters.ts";
 import { Message } from "../../src/protocol/message.ts";
 import type { SessionLimits } from "../../src/session/session_limits.ts";

@@ -3,9 +3,14 @@
  * what is owed, searched from the front for every entry. A second opinion beside the recovery of the real store.
  */
 import assert from "node:assert/strict";
-import { type OwedGroup, type OwedMessage, type RecoveredState, sessionOf } from "../../src/storage/durable_state.ts";
-import { ProgressKind } from "../../src/storage/record.ts";
-import type { Position, Route, SessionChange } from "../../src/storage/stored.ts";
+import { ProgressKind } from "../../src/storage/log/record.ts";
+import {
+  type OwedGroup,
+  type OwedMessage,
+  type RecoveredState,
+  sessionOf,
+} from "../../src/storage/model/durable_state.ts";
+import type { Position, Route, SessionChange } from "../../src/storage/model/stored.ts";
 import type { LogEntry, ProgressEntry, PublishEntry, Stored } from "./store_log.ts";
 
 /** Something owed: to a Session, or (0) to a Shared Subscription as long as none of its recorded members took it. */

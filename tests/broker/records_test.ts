@@ -2,7 +2,7 @@
  * What the broker tells its store, and what it does when the store has no room.
  */
 import assert from "node:assert/strict";
-import type { OwedMessage } from "../../src/storage/durable_state.ts";
+import type { OwedMessage } from "../../src/storage/model/durable_state.ts";
 import { scenario, type World } from "./harness.ts";
 import { publishPacket, type TestClient } from "./test_client.ts";
 

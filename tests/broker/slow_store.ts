@@ -7,9 +7,9 @@
  */
 import assert from "node:assert/strict";
 import type { Message } from "../../src/protocol/message.ts";
-import type { RecoveredState } from "../../src/storage/durable_state.ts";
 import { type MessageStore, STORE_FULL } from "../../src/storage/message_store.ts";
-import type { Position, Route, SessionChange } from "../../src/storage/stored.ts";
+import type { RecoveredState } from "../../src/storage/model/durable_state.ts";
+import type { Position, Route, SessionChange } from "../../src/storage/model/stored.ts";
 import { replay } from "./naive_replay.ts";
 import { clientIdsOf, lineOf, type LogEntry, Stored } from "./store_log.ts";
 

@@ -8,8 +8,8 @@
  *     will c                         will-delayed c               will-over c            owe c @12
  */
 import { Message } from "../../src/protocol/message.ts";
-import { ProgressKind } from "../../src/storage/record.ts";
-import type { Position, Route, SessionChange } from "../../src/storage/stored.ts";
+import { ProgressKind } from "../../src/storage/log/record.ts";
+import type { Position, Route, SessionChange } from "../../src/storage/model/stored.ts";
 
 /** A message that was appended, with its own copy of all bytes. */
 export class Stored {

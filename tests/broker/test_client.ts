@@ -5,13 +5,13 @@
  * tells it to. Bytes it sends reach the broker at once, either in one piece or one by one (`Feed`); what the broker
  * writes becomes visible when the world settles.
  */
+import { generate, type IConnectPacket, type IPublishPacket, type ISubscription, type Packet } from "mqtt-packet";
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { generate, type IConnectPacket, type IPublishPacket, type ISubscription, type Packet } from "mqtt-packet";
-import { Connection, type ConnectionSettings, type Transport } from "../../src/listeners/connection.ts";
 import type { Peer } from "../../src/broker/peer.ts";
-import { PacketReader, type Received, textOf } from "./packet_text.ts";
+import { Connection, type ConnectionSettings, type Transport } from "../../src/listeners/transport/connection.ts";
 import type { World } from "./harness.ts";
+import { PacketReader, type Received, textOf } from "./packet_text.ts";
 
 /** How bytes reach the broker: as they were sent, or each in a read of its own. */
 export type Feed = "whole" | "bytewise";

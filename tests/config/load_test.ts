@@ -4,10 +4,10 @@
 
 import * as Effect from "effect/Effect";
 import assert from "node:assert/strict";
+import { option, OptionIndex, type ValuesOf } from "../../src/config/kinds/option.ts";
+import { integer, optionalPath } from "../../src/config/kinds/value_types.ts";
 import { load, type Loaded, loadWith } from "../../src/config/load.ts";
-import { option, OptionIndex, type ValuesOf } from "../../src/config/option.ts";
 import { REDACTED, renderValues } from "../../src/config/reference.ts";
-import { integer, optionalPath } from "../../src/config/value_types.ts";
 import { type Given, loadGiven, problemsOfGiven, withSources } from "./loading.ts";
 
 function placeOf(loaded: Loaded<unknown>, key: string): string | undefined {

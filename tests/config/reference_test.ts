@@ -4,10 +4,10 @@
 
 import * as Effect from "effect/Effect";
 import assert from "node:assert/strict";
-import type { Origin } from "../../src/config/decode.ts";
 import { load } from "../../src/config/load.ts";
+import { type Config, OPTIONS } from "../../src/config/options/schema.ts";
+import type { Origin } from "../../src/config/reading/decode.ts";
 import { renderReference, renderValues } from "../../src/config/reference.ts";
-import { type Config, OPTIONS } from "../../src/config/schema.ts";
 
 const ROOT = new URL("../../", import.meta.url);
 const NO_SOURCES = { configPath: undefined, searchPaths: [], readEnv: () => ({}), flags: new Map<string, string>() };

@@ -3,14 +3,14 @@
  */
 
 import * as Effect from "effect/Effect";
+import * as Exit from "effect/Exit";
 import * as Layer from "effect/Layer";
 import * as Logger from "effect/Logger";
 import * as Scope from "effect/Scope";
-import * as Exit from "effect/Exit";
 import assert from "node:assert/strict";
 import { load, type Sources } from "../../src/config/load.ts";
+import type { Config } from "../../src/config/options/schema.ts";
 import { type ConfigListener, ConfigStore } from "../../src/config/reload.ts";
-import type { Config } from "../../src/config/schema.ts";
 
 /** Runs with a store over an environment that the test changes; collects the words of the log. */
 function withStore<A, E>(

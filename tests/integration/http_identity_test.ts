@@ -3,8 +3,8 @@
  * clients while a server is down.
  */
 import assert from "node:assert/strict";
-import { type AnswerServer, answerServer, type Question } from "../auth/http_rig.ts";
-import { makeIssuer } from "../auth/jwt_rig.ts";
+import { type AnswerServer, answerServer, type Question } from "../auth/http/http_rig.ts";
+import { makeIssuer } from "../auth/token/jwt_rig.ts";
 import { attempt, connectCode } from "../support/connect_attempt.ts";
 import { assertKeeps } from "../support/secrecy.ts";
 import { quickUserFile } from "../support/user_file.ts";

@@ -3,8 +3,9 @@
  * and over TLS, with names that try to be more than names, and after it has gone.
  */
 import assert from "node:assert/strict";
-import { Ldap } from "../../src/auth/ldap.ts";
-import type { LdapSettings } from "../../src/auth/ldap_settings.ts";
+import type { IdentityProvider } from "../../src/auth/identity/identity.ts";
+import { Ldap } from "../../src/auth/ldap/ldap.ts";
+import type { LdapSettings } from "../../src/auth/ldap/ldap_settings.ts";
 import { ask, NOTICE_MS, openRig, type Rig, temporaryDirectory } from "../auth/backend_rig.ts";
 import {
   makeServerCertificate,
@@ -16,7 +17,6 @@ import {
   startSlapd,
 } from "../support/slapd.ts";
 import { testWithTools } from "../support/tools.ts";
-import type { IdentityProvider } from "../../src/auth/identity.ts";
 
 const PEOPLE = "ou=people,dc=example,dc=org";
 const GROUPS = "ou=groups,dc=example,dc=org";

@@ -2,7 +2,7 @@
  * Client certificates: who gets in with which, and who a client is because of it.
  */
 import assert from "node:assert/strict";
-import { requestHead } from "../listeners/client_frames.ts";
+import { requestHead } from "../listeners/transport/client_frames.ts";
 import { type CertificateFiles, OPENSSL, TestAuthority } from "../support/certificates.ts";
 import { connectSecurely, endpointOf, sayConnect, startSecureBroker, tlsOptions } from "../support/secure_broker.ts";
 import { TlsClient } from "../support/tls_client.ts";

@@ -3,7 +3,7 @@
  * is on this host decides here whether it needs credentials.
  */
 import assert from "node:assert/strict";
-import { ascii } from "../listeners/client_frames.ts";
+import { ascii } from "../listeners/transport/client_frames.ts";
 import { Broker } from "../support/broker.ts";
 import { OPENSSL, TestAuthority } from "../support/certificates.ts";
 import { RawClient } from "../support/raw_client.ts";

@@ -4,8 +4,8 @@
  */
 import assert from "node:assert/strict";
 import { temporaryDirectory } from "../auth/backend_rig.ts";
-import { answerServer } from "../auth/http_rig.ts";
-import { makeIssuer } from "../auth/jwt_rig.ts";
+import { answerServer } from "../auth/http/http_rig.ts";
+import { makeIssuer } from "../auth/token/jwt_rig.ts";
 import { OPENSSL, TestAuthority } from "../support/certificates.ts";
 import { connectedFrom, proxyHeader } from "../support/connect_attempt.ts";
 import { EventQueue } from "../support/event_queue.ts";

@@ -3,9 +3,9 @@
  * `docs/refusals.md` promises, the counter has each refusal, and the log says why without saying too much.
  */
 import assert from "node:assert/strict";
-import { answerServer } from "../auth/http_rig.ts";
-import { makeIssuer } from "../auth/jwt_rig.ts";
 import { LABELS_MAX } from "../../src/metrics/labelled_counter.ts";
+import { answerServer } from "../auth/http/http_rig.ts";
+import { makeIssuer } from "../auth/token/jwt_rig.ts";
 import { connectCode, connectedFrom, proxyHeader } from "../support/connect_attempt.ts";
 import { RawClient, type Received } from "../support/raw_client.ts";
 import {

@@ -1,9 +1,9 @@
 /**
  * JSON Web Tokens against a whole broker: keys from files and from a key server, what a token may say, and its end.
  */
-import assert from "node:assert/strict";
 import type { JWTPayload } from "jose";
-import { type Issuer, makeIssuer, signWithSecret, startKeyServer } from "../auth/jwt_rig.ts";
+import assert from "node:assert/strict";
+import { type Issuer, makeIssuer, signWithSecret, startKeyServer } from "../auth/token/jwt_rig.ts";
 import { attempt, connectCode, connectedFrom } from "../support/connect_attempt.ts";
 import { connectMqttJs } from "../support/mqtt_js_client.ts";
 import { assertKeeps } from "../support/secrecy.ts";

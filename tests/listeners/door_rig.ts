@@ -3,28 +3,28 @@
  *
  * Admission, PROXY headers, TLS and the way of bytes are the real ones. Time is real too, so tests wait for events.
  */
-import assert from "node:assert/strict";
 import * as Deferred from "effect/Deferred";
 import * as Effect from "effect/Effect";
 import * as Exit from "effect/Exit";
 import * as Layer from "effect/Layer";
 import * as Logger from "effect/Logger";
 import * as Scope from "effect/Scope";
+import assert from "node:assert/strict";
 import type { BrokerCore } from "../../src/broker/broker_core.ts";
 import { TimerWheel } from "../../src/broker/timer_wheel.ts";
-import { AddressList } from "../../src/config/address_list.ts";
-import type { ListenerEntry } from "../../src/config/listener_entry.ts";
 import { load } from "../../src/config/load.ts";
+import type { ListenerEntry } from "../../src/config/options/listener_entry.ts";
+import type { Config } from "../../src/config/options/schema.ts";
 import type { ConfigStore } from "../../src/config/reload.ts";
-import type { Config } from "../../src/config/schema.ts";
-import { Entrance } from "../../src/listeners/entrance.ts";
-import { Gate, type Visitor } from "../../src/listeners/gate.ts";
+import { Entrance } from "../../src/listeners/entry/entrance.ts";
+import { Gate, type Visitor } from "../../src/listeners/entry/gate.ts";
 import { listenPlain } from "../../src/listeners/plain_listener.ts";
-import { listenTls } from "../../src/listeners/tls_listener.ts";
-import { type HalfCloseSocket, WebSocketByteSocket } from "../../src/listeners/websocket.ts";
+import { listenTls } from "../../src/listeners/tls/tls_listener.ts";
+import { type HalfCloseSocket, WebSocketByteSocket } from "../../src/listeners/transport/websocket.ts";
 import { Level, type LogWriter } from "../../src/logging/log.ts";
 import { Supervisor } from "../../src/logging/supervisor.ts";
 import { Counters } from "../../src/metrics/counters.ts";
+import { AddressList } from "../../src/system/address_list.ts";
 import { EventQueue } from "../support/event_queue.ts";
 import type { Endpoint } from "../support/raw_client.ts";
 

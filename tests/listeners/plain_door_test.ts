@@ -1,10 +1,10 @@
 /**
  * Listeners without TLS over real sockets, with an echo behind them: proxies, Unix sockets, limits.
  */
-import assert from "node:assert/strict";
 import * as Runtime from "effect/Runtime";
-import type { Entrance } from "../../src/listeners/entrance.ts";
-import type { Gate } from "../../src/listeners/gate.ts";
+import assert from "node:assert/strict";
+import type { Entrance } from "../../src/listeners/entry/entrance.ts";
+import type { Gate } from "../../src/listeners/entry/gate.ts";
 import { acceptAll } from "../../src/listeners/plain_listener.ts";
 import { within } from "../support/event_queue.ts";
 import { type ByteStream, tcpStream } from "../support/raw_client.ts";
@@ -12,8 +12,8 @@ import { PYTHON, resetPeers } from "../support/reset_peers.ts";
 import { testWithTools } from "../support/tools.ts";
 import { concatBytes } from "../support/wire_bytes.ts";
 import { WsClient } from "../support/ws_client.ts";
-import { ascii } from "./client_frames.ts";
 import { DoorRig } from "./door_rig.ts";
+import { ascii } from "./transport/client_frames.ts";
 
 const V2 = Uint8Array.of(13, 10, 13, 10, 0, 13, 10, 0x51, 0x55, 0x49, 0x54, 10);
 const IPV4_PAIR = Uint8Array.of(0, 12, 203, 0, 113, 7, 192, 0, 2, 1, 1, 2, 3, 4);

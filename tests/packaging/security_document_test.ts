@@ -2,9 +2,9 @@
 
 import * as Effect from "effect/Effect";
 import assert from "node:assert/strict";
-import { listenersOf } from "../../src/config/listener_list.ts";
+import { listenersOf } from "../../src/config/checks/listener_list.ts";
 import { load } from "../../src/config/load.ts";
-import { OPTIONS } from "../../src/config/schema.ts";
+import { OPTIONS } from "../../src/config/options/schema.ts";
 
 const ROOT = new URL("../../", import.meta.url);
 const DOCUMENT = Deno.readTextFileSync(new URL("docs/security.md", ROOT));

@@ -7,14 +7,14 @@
  * walked and put back, and its records are replayed by a model of a few lines that knows nothing of Sessions.
  */
 
-import assert from "node:assert/strict";
 import fc from "fast-check";
+import assert from "node:assert/strict";
 import type { QoS } from "../../src/protocol/packets.ts";
 import type { DeliveryOrigin } from "../../src/session/delivery_origin.ts";
 import type { Session } from "../../src/session/session.ts";
 import type { SessionLimits } from "../../src/session/session_limits.ts";
-import type { OwedMessage } from "../../src/storage/durable_state.ts";
-import { ProgressKind } from "../../src/storage/record.ts";
+import { ProgressKind } from "../../src/storage/log/record.ts";
+import type { OwedMessage } from "../../src/storage/model/durable_state.ts";
 import { SharedGroup } from "../../src/topics/shared_subscriptions.ts";
 import { SessionRig } from "./session_rig.ts";
 

@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import type { DeliveryOrigin } from "../../src/session/delivery_origin.ts";
 import type { Session } from "../../src/session/session.ts";
-import type { OwedMessage } from "../../src/storage/durable_state.ts";
+import type { OwedMessage } from "../../src/storage/model/durable_state.ts";
 import { SharedGroup } from "../../src/topics/shared_subscriptions.ts";
 import { SessionRig } from "./session_rig.ts";
 

@@ -5,9 +5,9 @@
  *     PUBLISH q1 #3 dup retain a/b hello        PUBREL #3        PUBREL #3 0x92
  */
 
+import { type Packet, parser } from "mqtt-packet";
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { type Packet, parser } from "mqtt-packet";
 import { Counters } from "../../src/metrics/counters.ts";
 import { Message } from "../../src/protocol/message.ts";
 import type { ProtocolVersion, QoS } from "../../src/protocol/packets.ts";
@@ -19,9 +19,9 @@ import type { PacketSink } from "../../src/session/packet_sink.ts";
 import { Session } from "../../src/session/session.ts";
 import type { ConnectionTraits, SessionContext } from "../../src/session/session_context.ts";
 import type { SessionLimits } from "../../src/session/session_limits.ts";
-import { MemoryLog } from "../../src/storage/memory_log.ts";
-import { ProgressKind } from "../../src/storage/record.ts";
+import { ProgressKind } from "../../src/storage/log/record.ts";
 import { MemoryMessageStore } from "../../src/storage/message_store.ts";
+import { MemoryLog } from "../../src/storage/volatile/memory_log.ts";
 
 /** The clock of all tests starts here. */
 export const START_MS = 1_700_000_000_000;

@@ -5,10 +5,10 @@
  * What the broker writes is looked at twice: when it is handed to the network, as a crash may come before it arrives and
  * the promise in it counts from that moment (`whenWritten`), and when it arrives.
  */
+import { generate, type IConnectPacket, type Packet } from "mqtt-packet";
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { generate, type IConnectPacket, type Packet } from "mqtt-packet";
-import { Connection, type Transport } from "../../src/listeners/connection.ts";
+import { Connection, type Transport } from "../../src/listeners/transport/connection.ts";
 import { PacketReader, type Received, textOf } from "../broker/packet_text.ts";
 import type { Machine } from "./machine.ts";
 import { type Oracle, type Publication, SessionModel, type SubscriptionModel } from "./oracle.ts";

@@ -6,9 +6,9 @@
  * The notes outlive the process, as the simulation does: `forgetFrom` drops what a crash took.
  */
 import type { Message } from "../../src/protocol/message.ts";
-import type { OwedWalk, RecoveredState } from "../../src/storage/durable_state.ts";
 import { type MessageStore, STORE_FULL } from "../../src/storage/message_store.ts";
-import type { Position, Route, SessionChange } from "../../src/storage/stored.ts";
+import type { OwedWalk, RecoveredState } from "../../src/storage/model/durable_state.ts";
+import type { Position, Route, SessionChange } from "../../src/storage/model/stored.ts";
 
 /** Positions from here on are of messages that are not logged. */
 export const VOLATILE_FROM = 2 ** 52;

@@ -6,23 +6,23 @@
  * taken between two operations, possibly in the middle of a turn, a step of the compactor or a start; whatever the old
  * process still does then is seen by nobody.
  */
-import { makeAuthenticator } from "../../src/auth/authenticator.ts";
+import { makeAuthenticator } from "../../src/auth/identity/authenticator.ts";
 import { BrokerCore } from "../../src/broker/broker_core.ts";
 import { Counters } from "../../src/metrics/counters.ts";
 import type { SessionLimits } from "../../src/session/session_limits.ts";
-import type { CompactionPolicy, CompactionStep } from "../../src/storage/compactor.ts";
+import { Metadata } from "../../src/storage/checkpoint/checkpoint.ts";
+import type { SqliteSettings } from "../../src/storage/checkpoint/sqlite_settings.ts";
+import type { CompactionPolicy, CompactionStep } from "../../src/storage/compaction/compactor.ts";
 import { asMessageStore as asStore } from "../../src/storage/durable_store.ts";
-import type { StorageFailed } from "../../src/storage/errors.ts";
-import type { CommitPolicy } from "../../src/storage/group_commit.ts";
-import { LogBuffer } from "../../src/storage/log_buffer.ts";
-import { Metadata } from "../../src/storage/metadata.ts";
+import type { CommitPolicy } from "../../src/storage/log/group_commit.ts";
+import { LogBuffer } from "../../src/storage/log/log_buffer.ts";
+import { BLOCK_HEADER_BYTES, parseSegmentName, readBlocks } from "../../src/storage/log/segment.ts";
+import type { StorageFailed } from "../../src/storage/model/errors.ts";
 import { type OpenedStore, openStore } from "../../src/storage/open_store.ts";
-import { BLOCK_HEADER_BYTES, parseSegmentName, readBlocks } from "../../src/storage/segment.ts";
-import type { SqliteSettings } from "../../src/storage/sqlite_settings.ts";
 import { ALL_PERMITTED } from "../../src/topics/permissions.ts";
 import { TopicCache } from "../../src/topics/topic.ts";
-import { type CrashKind, FaultyDisk } from "../storage/faulty_disk.ts";
 import { makeGuards } from "../broker/guards.ts";
+import { type CrashKind, FaultyDisk } from "../storage/disk/faulty_disk.ts";
 import { asMessageStore, Ledger, NotedStore } from "./ledger.ts";
 
 /** What picks; the same answers give the same run. */

@@ -3,8 +3,8 @@
  * safe as the sync mode promises? The disk itself is asked, not the store.
  */
 import assert from "node:assert/strict";
-import type { CommitPolicy } from "../../src/storage/group_commit.ts";
-import type { SessionChange } from "../../src/storage/stored.ts";
+import type { CommitPolicy } from "../../src/storage/log/group_commit.ts";
+import type { SessionChange } from "../../src/storage/model/stored.ts";
 import type { Received } from "../broker/packet_text.ts";
 import type { SimulatedClient } from "./client.ts";
 import { VOLATILE_FROM } from "./ledger.ts";

@@ -7,11 +7,11 @@
  *   clear      everybody leaves for good: nothing may be left, now and after another start
  */
 import assert from "node:assert/strict";
-import { StorageFailed } from "../../src/storage/errors.ts";
-import type { CommitPolicy } from "../../src/storage/group_commit.ts";
-import type { SessionChange } from "../../src/storage/stored.ts";
-import { Random } from "../adversarial/random.ts";
+import type { CommitPolicy } from "../../src/storage/log/group_commit.ts";
+import { StorageFailed } from "../../src/storage/model/errors.ts";
+import type { SessionChange } from "../../src/storage/model/stored.ts";
 import type { Received } from "../broker/packet_text.ts";
+import { Random } from "../support/random.ts";
 import { type ClientTraits, SimulatedClient } from "./client.ts";
 import { Machine, type MachineSettings, settlePromises, type Start } from "./machine.ts";
 import { isShared, Oracle } from "./oracle.ts";

@@ -3,9 +3,9 @@
  * together, damage costs only what it hit, and what was committed stays.
  */
 import assert from "node:assert/strict";
-import { BLOCK_HEADER_BYTES, SEGMENT_HEADER_BYTES } from "../../src/storage/segment.ts";
-import { Random } from "../adversarial/random.ts";
-import { subscription } from "./log_writer.ts";
+import { BLOCK_HEADER_BYTES, SEGMENT_HEADER_BYTES } from "../../src/storage/log/segment.ts";
+import { Random } from "../support/random.ts";
+import { subscription } from "./log/log_writer.ts";
 import { ModelBroker } from "./model_broker.ts";
 import { messageOf, payloadAt, type StoreRig, storeTest, WAL } from "./store_rig.ts";
 

@@ -4,13 +4,13 @@
  * after it finds the same and has nothing new to report, also when the log went on in between.
  */
 import assert from "node:assert/strict";
-import { StorageFailed } from "../../src/storage/errors.ts";
-import { LogBuffer } from "../../src/storage/log_buffer.ts";
-import { type Loss, recover, type Recovered, type RecoveryOptions } from "../../src/storage/recovery.ts";
-import { encodeSegmentHeader, sealBlock, SEGMENT_HEADER_BYTES, segmentName } from "../../src/storage/segment.ts";
-import { Random } from "../adversarial/random.ts";
-import { FaultyDisk } from "./faulty_disk.ts";
-import { CREATED_MS, loadedMetadata, LogWriter, receiver, type WrittenSegment } from "./log_writer.ts";
+import { LogBuffer } from "../../src/storage/log/log_buffer.ts";
+import { encodeSegmentHeader, sealBlock, SEGMENT_HEADER_BYTES, segmentName } from "../../src/storage/log/segment.ts";
+import { StorageFailed } from "../../src/storage/model/errors.ts";
+import { type Loss, recover, type Recovered, type RecoveryOptions } from "../../src/storage/recovery/recovery.ts";
+import { Random } from "../support/random.ts";
+import { FaultyDisk } from "./disk/faulty_disk.ts";
+import { CREATED_MS, loadedMetadata, LogWriter, receiver, type WrittenSegment } from "./log/log_writer.ts";
 
 const WAL = "/wal";
 const QUARANTINE: RecoveryOptions = { validation: "records", onCorruption: "quarantine" };

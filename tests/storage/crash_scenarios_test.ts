@@ -4,9 +4,9 @@
  * crashes once more.
  */
 import assert from "node:assert/strict";
-import { SEGMENT_HEADER_BYTES } from "../../src/storage/segment.ts";
-import { Random } from "../adversarial/random.ts";
-import type { CrashKind, FaultyDisk } from "./faulty_disk.ts";
+import { SEGMENT_HEADER_BYTES } from "../../src/storage/log/segment.ts";
+import { Random } from "../support/random.ts";
+import type { CrashKind, FaultyDisk } from "./disk/faulty_disk.ts";
 import { ModelBroker } from "./model_broker.ts";
 import { type RigOptions, StoreRig, storeTest, WAL } from "./store_rig.ts";
 import { jobsDone } from "./virtual_time.ts";

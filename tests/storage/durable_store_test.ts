@@ -4,11 +4,11 @@
  */
 import assert from "node:assert/strict";
 import { StorageCounters } from "../../src/metrics/storage_counters.ts";
+import { Metadata } from "../../src/storage/checkpoint/checkpoint.ts";
+import { openNodeDisk } from "../../src/storage/disk/node_disk.ts";
+import { ProgressKind } from "../../src/storage/log/record.ts";
 import { STORE_FULL } from "../../src/storage/message_store.ts";
-import { Metadata } from "../../src/storage/metadata.ts";
-import { openNodeDisk } from "../../src/storage/node_disk.ts";
 import { openStore } from "../../src/storage/open_store.ts";
-import { ProgressKind } from "../../src/storage/record.ts";
 import { messageStoreContract, type StoreUnderTest } from "./message_store_contract.ts";
 import { IMMEDIATE, messageOf, NEVER, payloadAt, SETTINGS, StoreRig, storeTest } from "./store_rig.ts";
 

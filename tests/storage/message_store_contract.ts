@@ -6,9 +6,9 @@
 
 import assert from "node:assert/strict";
 import { Message } from "../../src/protocol/message.ts";
+import { ProgressKind } from "../../src/storage/log/record.ts";
 import { type MessageStore, STORE_FULL } from "../../src/storage/message_store.ts";
-import { ProgressKind } from "../../src/storage/record.ts";
-import type { Position } from "../../src/storage/stored.ts";
+import type { Position } from "../../src/storage/model/stored.ts";
 
 type Store = MessageStore["Service"];
 

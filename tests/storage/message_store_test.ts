@@ -2,15 +2,15 @@
  * The message store in memory against the contract of all message stores, and the Layer that provides it.
  */
 
-import assert from "node:assert/strict";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import * as Logger from "effect/Logger";
+import assert from "node:assert/strict";
 import { load, type Sources } from "../../src/config/load.ts";
 import { ConfigStore } from "../../src/config/reload.ts";
 import { Message } from "../../src/protocol/message.ts";
-import { MemoryLog } from "../../src/storage/memory_log.ts";
 import { MemoryMessageStore, MessageStore, STORE_FULL } from "../../src/storage/message_store.ts";
+import { MemoryLog } from "../../src/storage/volatile/memory_log.ts";
 import { boundedStoreContract, messageStoreContract, type StoreUnderTest } from "./message_store_contract.ts";
 
 const CHUNK_BYTES = 1_048_576;

@@ -6,10 +6,10 @@
  * message is owed from its PUBLISH record to its DONE record, a Session lives from `open` to `end`.
  */
 import assert from "node:assert/strict";
-import type { OwedMessage, OwedWalk, RecoveredState } from "../../src/storage/durable_state.ts";
-import { ProgressKind } from "../../src/storage/record.ts";
-import type { Position, SessionChange } from "../../src/storage/stored.ts";
-import { receiver, subscription } from "./log_writer.ts";
+import { ProgressKind } from "../../src/storage/log/record.ts";
+import type { OwedMessage, OwedWalk, RecoveredState } from "../../src/storage/model/durable_state.ts";
+import type { Position, SessionChange } from "../../src/storage/model/stored.ts";
+import { receiver, subscription } from "./log/log_writer.ts";
 import { messageOf, payloadAt, type StoreRig } from "./store_rig.ts";
 
 /** A message on its way to one Session. */

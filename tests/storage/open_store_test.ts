@@ -2,8 +2,8 @@
  * Opening a store: what it starts from, what it takes over of segments and leftovers, and what it refuses.
  */
 import assert from "node:assert/strict";
-import { StorageFailed } from "../../src/storage/errors.ts";
-import { FIRST_LSN } from "../../src/storage/segment.ts";
+import { FIRST_LSN } from "../../src/storage/log/segment.ts";
+import { StorageFailed } from "../../src/storage/model/errors.ts";
 import { ModelBroker } from "./model_broker.ts";
 import { payloadAt, storeTest, WAL } from "./store_rig.ts";
 

@@ -7,13 +7,13 @@
  */
 import assert from "node:assert/strict";
 import { Message } from "../../src/protocol/message.ts";
-import { StorageFailed } from "../../src/storage/errors.ts";
-import { Log } from "../../src/storage/log.ts";
-import { recover, type Recovered, type RecoveryOptions } from "../../src/storage/recovery.ts";
-import { FIRST_LSN } from "../../src/storage/segment.ts";
-import { Random } from "../adversarial/random.ts";
-import { FaultyDisk } from "./faulty_disk.ts";
-import { loadedMetadata } from "./log_writer.ts";
+import { FIRST_LSN } from "../../src/storage/log/segment.ts";
+import { Log } from "../../src/storage/log/write_ahead_log.ts";
+import { StorageFailed } from "../../src/storage/model/errors.ts";
+import { recover, type Recovered, type RecoveryOptions } from "../../src/storage/recovery/recovery.ts";
+import { Random } from "../support/random.ts";
+import { FaultyDisk } from "./disk/faulty_disk.ts";
+import { loadedMetadata } from "./log/log_writer.ts";
 
 const WAL = "/wal";
 const REFUSE: RecoveryOptions = { validation: "records", onCorruption: "refuse" };

@@ -3,7 +3,7 @@
  */
 import assert from "node:assert/strict";
 import type { LevelName, LogWriter } from "../../src/logging/log.ts";
-import { StorageFailed } from "../../src/storage/errors.ts";
+import { StorageFailed } from "../../src/storage/model/errors.ts";
 import { StorageHealth } from "../../src/storage/storage_health.ts";
 
 const NO_SPACE = new StorageFailed({ operation: "write to", path: "x.wal", reason: "no_space", detail: "ENOSPC" });

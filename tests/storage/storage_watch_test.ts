@@ -1,14 +1,14 @@
 /**
  * The look at the store once a second: free space, gauges, and the compactor when it is due, with the clock of tests.
  */
-import assert from "node:assert/strict";
 import * as Effect from "effect/Effect";
 import * as Fiber from "effect/Fiber";
 import * as TestClock from "effect/testing/TestClock";
+import assert from "node:assert/strict";
 import { load } from "../../src/config/load.ts";
-import type { Config } from "../../src/config/schema.ts";
+import type { Config } from "../../src/config/options/schema.ts";
 import type { LevelName, LogWriter } from "../../src/logging/log.ts";
-import { StorageFailed } from "../../src/storage/errors.ts";
+import { StorageFailed } from "../../src/storage/model/errors.ts";
 import { StorageHealth } from "../../src/storage/storage_health.ts";
 import { checkSpace, compact, type WatchedStore, watchStore } from "../../src/storage/storage_watch.ts";
 import { ModelBroker } from "./model_broker.ts";

@@ -5,20 +5,20 @@
  * either that or what was there when it was last made safe (`apply`, which is synced whatever the settings are).
  */
 import { DatabaseSync } from "node:sqlite";
+import { StorageCounters } from "../../src/metrics/storage_counters.ts";
 import { Message } from "../../src/protocol/message.ts";
 import type { QoS } from "../../src/protocol/packets.ts";
-import { StorageCounters } from "../../src/metrics/storage_counters.ts";
-import type { CompactionPolicy } from "../../src/storage/compactor.ts";
-import type { RecoveredState } from "../../src/storage/durable_state.ts";
-import type { StorageFailed } from "../../src/storage/errors.ts";
-import type { CommitPolicy } from "../../src/storage/group_commit.ts";
-import { Metadata } from "../../src/storage/metadata.ts";
+import { Metadata } from "../../src/storage/checkpoint/checkpoint.ts";
+import type { SqliteSettings } from "../../src/storage/checkpoint/sqlite_settings.ts";
+import type { CompactionPolicy } from "../../src/storage/compaction/compactor.ts";
+import type { CommitPolicy } from "../../src/storage/log/group_commit.ts";
+import { SEGMENT_HEADER_BYTES } from "../../src/storage/log/segment.ts";
+import type { RecoveredState } from "../../src/storage/model/durable_state.ts";
+import type { StorageFailed } from "../../src/storage/model/errors.ts";
 import { type OpenedStore, openStore, type StoreOptions } from "../../src/storage/open_store.ts";
-import { SEGMENT_HEADER_BYTES } from "../../src/storage/segment.ts";
-import type { SqliteSettings } from "../../src/storage/sqlite_settings.ts";
-import { Random } from "../adversarial/random.ts";
-import { type CrashKind, FaultyDisk } from "./faulty_disk.ts";
-import { HandleWatch } from "./handle_watch.ts";
+import { Random } from "../support/random.ts";
+import { type CrashKind, FaultyDisk } from "./disk/faulty_disk.ts";
+import { HandleWatch } from "./disk/handle_watch.ts";
 import { jobsDone, VirtualTime } from "./virtual_time.ts";
 
 export const WAL = "/data/wal";

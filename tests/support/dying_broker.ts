@@ -8,7 +8,7 @@
 import { SessionManager } from "../../src/broker/session_manager.ts";
 import { main } from "../../src/main.ts";
 import { Session } from "../../src/session/session.ts";
-import { StorageFailed } from "../../src/storage/errors.ts";
+import { StorageFailed } from "../../src/storage/model/errors.ts";
 
 /** What happens instead of the delivery. */
 const BUGS: Readonly<Record<string, () => void>> = {

@@ -5,10 +5,10 @@
  * Among its users `alice` may do everything, `mallory` is the attacker with an account of her own, and `sally` and `scott` have a
  * verifier for SCRAM.
  */
-import assert from "node:assert/strict";
 import { CompactSign, exportSPKI, generateKeyPair } from "jose";
-import { formatPasswordHash, type PasswordHash } from "../../src/auth/password_hash.ts";
-import { hashWithScrypt, makeScramVerifier } from "../../src/auth/password_hasher.ts";
+import assert from "node:assert/strict";
+import { formatPasswordHash, type PasswordHash } from "../../src/auth/password/password_hash.ts";
+import { hashWithScrypt, makeScramVerifier } from "../../src/auth/password/password_hasher.ts";
 import { Broker } from "./broker.ts";
 import { type CertificateFiles, TestAuthority } from "./certificates.ts";
 import { type Endpoint, RawClient, tcpStream } from "./raw_client.ts";

@@ -58,24 +58,24 @@ const UNION = /^(?:export )?type \w*(?:Refusal|Opened)\b =([^;]+);/gm;
 const FAULT = /\bReasonCode\.([A-Z_]+)/g;
 
 const REFUSING_FILES: Readonly<Record<string, Places>> = {
-  "src/auth/authenticator.ts": [REASON_FIELD],
+  "src/auth/identity/authenticator.ts": [REASON_FIELD],
   "src/auth/certificate.ts": [REASON_FIELD],
-  "src/auth/http_auth.ts": [REFUSED_VERDICT],
-  "src/auth/jwt.ts": [REASON_FIELD, UNION, /\brefuse\("(\w+)"\)/g],
-  "src/auth/jwt_claims.ts": [UNION],
-  "src/auth/jwt_token.ts": [UNION],
-  "src/auth/ldap.ts": [REFUSED_VERDICT],
-  "src/auth/password_provider.ts": [REASON_FIELD],
-  "src/auth/scram.ts": [/\bfailure\("(\w+)"\)/g],
-  "src/auth/scram_messages.ts": [/\breadonly reason: ([^;]+);/g],
+  "src/auth/http/http_auth.ts": [REFUSED_VERDICT],
+  "src/auth/token/jwt.ts": [REASON_FIELD, UNION, /\brefuse\("(\w+)"\)/g],
+  "src/auth/token/jwt_claims.ts": [UNION],
+  "src/auth/token/jwt_token.ts": [UNION],
+  "src/auth/ldap/ldap.ts": [REFUSED_VERDICT],
+  "src/auth/password/password_provider.ts": [REASON_FIELD],
+  "src/auth/password/scram.ts": [/\bfailure\("(\w+)"\)/g],
+  "src/auth/password/scram_messages.ts": [/\breadonly reason: ([^;]+);/g],
   "src/broker/authentication.ts": [REASON_FIELD],
   "src/broker/connect_refusals.ts": [],
   "src/broker/connect_rules.ts": [FAULT],
-  "src/listeners/address_limits.ts": [UNION],
-  "src/listeners/connection.ts": [COUNTED],
-  "src/listeners/entrance.ts": [REFUSED_VISITOR],
-  "src/listeners/proxied_socket.ts": [REFUSED_VISITOR],
-  "src/listeners/tls_door.ts": [REFUSED_VISITOR, REPORTED_HANDSHAKE],
+  "src/listeners/entry/address_limits.ts": [UNION],
+  "src/listeners/transport/connection.ts": [COUNTED],
+  "src/listeners/entry/entrance.ts": [REFUSED_VISITOR],
+  "src/listeners/entry/proxied_socket.ts": [REFUSED_VISITOR],
+  "src/listeners/tls/tls_door.ts": [REFUSED_VISITOR, REPORTED_HANDSHAKE],
   // What is wrong with the form of a CONNECT. The table of properties adds nothing to these.
   "src/protocol/codec_connect.ts": [FAULT],
   "src/protocol/packet_reader.ts": [FAULT],
@@ -108,7 +108,7 @@ export function unknownRefusingFiles(): string[] {
 
 /** All reasons that `promptmq_clients_limited_total` can have. */
 export function limitReasonsInCode(): ReadonlySet<string> {
-  const path = "src/listeners/traffic_limits.ts";
+  const path = "src/listeners/limits/traffic_limits.ts";
   const counting = sourcesIn("src").filter((other) => readSource(other).includes("clientsLimited.add("));
   assert.deepEqual(counting, [path]);
   const text = readSource(path);

@@ -2,8 +2,8 @@
  * Password files as their owners make them: with `promptmq user add`, and with the tool of mosquitto.
  */
 import assert from "node:assert/strict";
-import { formatPasswordHash } from "../../src/auth/password_hash.ts";
-import { makeScramVerifier } from "../../src/auth/password_hasher.ts";
+import { formatPasswordHash } from "../../src/auth/password/password_hash.ts";
+import { makeScramVerifier } from "../../src/auth/password/password_hasher.ts";
 import { childEnvironment } from "./child_environment.ts";
 import { findTool, runTool } from "./tools.ts";
 

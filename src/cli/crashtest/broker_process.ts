@@ -4,7 +4,7 @@
 
 import * as Effect from "effect/Effect";
 import type * as Scope from "effect/Scope";
-import { runtimeArguments } from "../own_program.ts";
+import { runtimeArguments } from "../process/own_program.ts";
 import { CrashtestUnavailable } from "./errors.ts";
 
 /** A broker that is running. */

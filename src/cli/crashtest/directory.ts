@@ -2,7 +2,7 @@
  * The directory of a crash test: one that it made, or an empty one; never somebody's data.
  */
 
-import { describeFileFailure } from "../../config/system_failure.ts";
+import { describeFileFailure } from "../../system/system_failure.ts";
 
 /** Says that everything beside it was made by a crash test and may go. */
 const MARKER_NAME = "made-by-promptmq-crashtest";

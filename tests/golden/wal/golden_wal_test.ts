@@ -3,10 +3,10 @@
  * as version 1 is what the program writes, the same records must give the same bytes.
  */
 import assert from "node:assert/strict";
-import { recover } from "../../../src/storage/recovery.ts";
-import { FORMAT_VERSION } from "../../../src/storage/segment.ts";
-import { FaultyDisk } from "../../storage/faulty_disk.ts";
-import { CREATED_MS, loadedMetadata, LogWriter, receiver, subscription } from "../../storage/log_writer.ts";
+import { FORMAT_VERSION } from "../../../src/storage/log/segment.ts";
+import { recover } from "../../../src/storage/recovery/recovery.ts";
+import { FaultyDisk } from "../../storage/disk/faulty_disk.ts";
+import { CREATED_MS, loadedMetadata, LogWriter, receiver, subscription } from "../../storage/log/log_writer.ts";
 
 const NAME = "0000000000000040.wal";
 const GOLDEN = Deno.readFileSync(new URL(`version_1/${NAME}`, import.meta.url));

@@ -1,0 +1,62 @@
+/**
+ * Plain usernames and passwords, as in CONNECT, against the users of a password file.
+ *
+ * | username | password | verdict                                                       |
+ * | -------- | -------- | ------------------------------------------------------------- |
+ * | none, "" | any      | passed on                                                     |
+ * | unknown  | none     | passed on                                                     |
+ * | unknown  | any      | passed on, after as much work as for a known one              |
+ * | known    | none     | refused 0x86                                                  |
+ * | known    | wrong    | refused 0x86                                                  |
+ * | known    | right    | accepted, with the groups of the file                         |
+ *
+ * While too many hashes wait every question that needs one is refused with 0x89, about unknown names too.
+ */
+import { ReasonCode } from "../../protocol/reason_codes.ts";
+import type { Credentials, IdentityProvider, Verdict } from "../identity/identity.ts";
+import type { PasswordEntry } from "./password_entries.ts";
+import type { PasswordUsers } from "./password_users.ts";
+
+/** Name of the provider in `auth.chain`. */
+export const PASSWORD_FILE_PROVIDER = "password-file";
+
+/** See the head of this file. */
+export function makePasswordProvider(users: PasswordUsers): IdentityProvider {
+  return {
+    name: PASSWORD_FILE_PROVIDER,
+    verify: ({ username, password }: Credentials) => {
+      // MQTT 3.1.1 allows a password only with a name, so an empty one stands for none. [MQTT-3.1.2-22]
+      if (username === undefined || username === "") return undefined;
+      // Hashes pad with zero bytes, so one at the end would make no difference. [RFC 2104, 2]
+      if (password === undefined || password.includes(0)) return users.has(username) ? BAD_PASSWORD : undefined;
+      return verify(users, username, password);
+    },
+  };
+}
+
+/** The identity of a user of the file. */
+export function identityOf({ username, groups }: PasswordEntry) {
+  return { username, groups, rules: undefined, expiresAtMs: undefined };
+}
+
+async function verify(users: PasswordUsers, username: string, password: Uint8Array): Promise<Verdict | undefined> {
+  const outcome = await users.check(username, password);
+  switch (outcome) {
+    case "unknown":
+      return undefined;
+    case "wrong":
+      return BAD_PASSWORD;
+    case "busy":
+      return { kind: "refuse", reasonCode: ReasonCode.SERVER_BUSY, reason: "hash_queue_full" };
+    case "failed":
+      return { kind: "refuse", reasonCode: ReasonCode.SERVER_UNAVAILABLE, reason: "hash_failed" };
+    default:
+      return { kind: "accept", identity: identityOf(outcome) };
+  }
+}
+
+const BAD_PASSWORD: Verdict = {
+  kind: "refuse",
+  reasonCode: ReasonCode.BAD_USER_NAME_OR_PASSWORD,
+  reason: "bad_password",
+};

@@ -1,0 +1,97 @@
+/**
+ * Listeners with TLS: the port, the certificate files behind it, and their age.
+ *
+ * TLS goes through `node:tls` throughout. It is a little slower than the runtime's own, and it can ask for client
+ * certificates, take a new certificate without closing, and take over a connection of which a header was read.
+ */
+import * as Effect from "effect/Effect";
+import { createServer, type Server } from "node:net";
+import type { LogWriter } from "../../logging/log.ts";
+import { Supervisor } from "../../logging/supervisor.ts";
+import { formatBindAddress } from "../../system/bind_address.ts";
+import { followFiles } from "../../system/watched_file.ts";
+import type { Entrance } from "../entry/entrance.ts";
+import { CertificateInvalid, ListenError } from "../entry/errors.ts";
+import type { Gate } from "../entry/gate.ts";
+import { describeCertificates, warnOfAge } from "./certificate_age.ts";
+import { certificateFilesOf, checkCertificates, loadCertificates } from "./certificate_files.ts";
+import { confirmClientAuth } from "./client_auth_check.ts";
+import { TlsDoor } from "./tls_door.ts";
+
+/** An open listener with TLS. */
+export interface TlsListener {
+  /** As `host:port`. */
+  readonly address: string;
+  /** When the certificate that is served expires, in milliseconds since the epoch. */
+  readonly notAfterMs: () => number;
+}
+
+/** Opens a listener of type `tls` or `wss` and lets in who comes, until the scope ends. */
+export const listenTls = Effect.fnUntraced(function* (gate: Gate, entrance: Entrance) {
+  const { entry } = gate;
+  const { log } = entrance.core;
+  const door = new TlsDoor(gate, entrance, yield* loadCertificates(entry));
+  if (entry.clientAuth === "require") yield* confirmClientAuth(door.server, entry.name);
+  const address = yield* listen(door, gate, log);
+  yield* followCertificates(door, gate, log);
+  yield* Supervisor.fork(`${gate.name} certificate age`, warnOfAge(() => door.certificates, gate.name, log));
+  const listener: TlsListener = { address, notAfterMs: () => door.certificates.notAfterMs };
+  return listener;
+});
+
+/** Opens the port. Nothing is read from a connection before it is admitted. */
+const listen = Effect.fnUntraced(function* (door: TlsDoor, { entry }: Gate, log: LogWriter) {
+  const { hostname, port } = entry.bind!;
+  const front = createServer(
+    { pauseOnConnect: true, noDelay: true, keepAlive: true },
+    (socket) => door.receive(socket),
+  );
+  yield* Effect.acquireRelease(
+    Effect.callback<void, ListenError>((resume) => {
+      front.once("error", (error) => resume(Effect.fail(new ListenError({ entry, cause: asListenFailure(error) }))));
+      front.listen({ host: hostname, port, backlog: BACKLOG }, () => resume(Effect.void));
+    }),
+    () => Effect.sync(() => void front.close()),
+  );
+  front.on("error", (error) => {
+    log.limited("accept_failed", "error", "cannot accept a connection", { cause: String(error) });
+  });
+  return addressOf(front);
+});
+
+function addressOf(server: Server): string {
+  const address = server.address();
+  return address === null || typeof address === "string"
+    ? String(address)
+    : formatBindAddress({ hostname: address.address, port: address.port });
+}
+
+/** Takes changed files when they are good, and goes on with what is served when they are not. */
+const followCertificates = Effect.fnUntraced(function* (door: TlsDoor, { entry }: Gate, log: LogWriter) {
+  const files = certificateFilesOf(entry);
+  if (files instanceof CertificateInvalid) return;
+  const kept = (error: Error) => {
+    log.write("error", "certificate not replaced", { listener: entry.name, reason: error.message });
+  };
+  const changed = (texts: readonly string[]) => {
+    const certificates = checkCertificates(entry, texts);
+    if (certificates instanceof CertificateInvalid) return kept(certificates);
+    door.swap(certificates);
+    log.write("info", "certificate replaced", { listener: entry.name, ...describeCertificates(certificates) });
+  };
+  yield* Supervisor.fork(`${entry.name} certificate files`, followFiles(files, { changed, failed: kept }));
+});
+
+/** What the runtime's own listener would have thrown; another error says enough as it is. */
+function asListenFailure(error: Error): Error {
+  const ErrorClass = "code" in error ? LISTEN_FAILURES.get(String(error.code)) : undefined;
+  return ErrorClass === undefined ? error : new ErrorClass(error.message, { cause: error });
+}
+
+const LISTEN_FAILURES: ReadonlyMap<string, new (message: string, options: ErrorOptions) => Error> = new Map([
+  ["EADDRINUSE", Deno.errors.AddrInUse],
+  ["EADDRNOTAVAIL", Deno.errors.AddrNotAvailable],
+  ["EACCES", Deno.errors.PermissionDenied],
+  ["EPERM", Deno.errors.PermissionDenied],
+]);
+const BACKLOG = 4_096;

@@ -1,0 +1,171 @@
+/**
+ * Reads one segment for the compactor: first what of it has to go into SQLite, then the messages that are still needed.
+ *
+ * Both are generators that yield after little work, because the broker serves its clients in between.
+ */
+import { Message } from "../../protocol/message.ts";
+import type { ArchivedMessage, ArchivedStep } from "../checkpoint/checkpoint_rows.ts";
+import type { Disk } from "../disk/disk.ts";
+import { LogBuffer } from "../log/log_buffer.ts";
+import {
+  ProgressRecord,
+  PublishRecord,
+  readMessage,
+  readRelease,
+  readText,
+  recordBytes,
+  RecordType,
+  recordType,
+} from "../log/record.ts";
+import { BLOCK_HEADER_BYTES, readBlocks, SEGMENT_HEADER_BYTES } from "../log/segment.ts";
+import type { Segment } from "../log/segment_writer.ts";
+import { decodeChange } from "../log/text_records.ts";
+import { applyChange, type DurableState, sessionOf } from "../model/durable_state.ts";
+import type { StoredSubscription } from "../model/stored.ts";
+
+/** One segment in memory. */
+export class CompactionScan {
+  readonly segment: Segment;
+  /** Records in it that are read by `collect`. */
+  records = 0;
+  readonly #buffer: LogBuffer;
+  #size = 0;
+
+  constructor(segment: Segment) {
+    this.segment = segment;
+    const size = segment.endLsn - segment.firstLsn + SEGMENT_HEADER_BYTES;
+    this.#buffer = new LogBuffer((size + 7) & ~7);
+  }
+
+  /** Reads the file, piece by piece. */
+  *load(disk: Disk): Generator<void> {
+    const file = disk.open(this.segment.path, "read");
+    try {
+      const size = this.segment.endLsn - this.segment.firstLsn + SEGMENT_HEADER_BYTES;
+      while (this.#size < size) {
+        const read = file.read(this.#buffer.bytes, this.#size, Math.min(size, this.#size + PIECE_BYTES), this.#size);
+        if (read === 0) break;
+        this.#size += read;
+        yield;
+      }
+    } finally {
+      file.close();
+    }
+  }
+
+  /**
+   * Adds the segment's changes to `change`, and what it says of messages below `archiveEndLsn` to `progress`.
+   *
+   * Damaged blocks are skipped: recovery reported them, or will.
+   */
+  *collect(change: DurableState, progress: ArchivedStep[], archiveEndLsn: number): Generator<void> {
+    const record = new PublishRecord();
+    const made = new ProgressRecord();
+    const message = new Message();
+    for (const start of this.#records()) {
+      if (start === YIELD) {
+        yield;
+        continue;
+      }
+      this.records++;
+      const buffer = this.#buffer;
+      switch (recordType(buffer, start)) {
+        case RecordType.PUBLISH:
+          record.read(buffer, start);
+          readMessage(buffer, start, message);
+          if (record.publisher !== 0 && record.packetId !== 0) {
+            sessionOf(change, record.publisher).inboundPacketIds.set(record.packetId, true);
+          }
+          if (message.retain) {
+            change.retained.set(topicOf(message), message.payloadSize === 0 ? null : this.#lsn(start));
+          }
+          break;
+        case RecordType.PROGRESS:
+          made.read(buffer, start);
+          if (made.position < archiveEndLsn) {
+            const { kind, session, position, packetId, group } = made;
+            const shared = group === 0 ? undefined : sharedOf(change, session);
+            progress.push({ kind, session, position, packetId, group, ...(shared === undefined ? {} : { shared }) });
+          }
+          break;
+        case RecordType.RELEASE: {
+          const { session, packetId } = readRelease(buffer, start);
+          sessionOf(change, session).inboundPacketIds.set(packetId, false);
+          break;
+        }
+        case RecordType.CHANGE: {
+          const applied = decodeChange(readText(buffer, start));
+          // Recovery reported it, or will.
+          if (applied === undefined) break;
+          if (applied.kind !== "owe") applyChange(change, applied);
+          else if (applied.position < archiveEndLsn) progress.push(applied);
+          break;
+        }
+      }
+    }
+  }
+
+  /** Copies of the messages at the given positions, ascending, at most `max` at a time. */
+  *messages(positions: ReadonlySet<number>, max: number): Generator<readonly ArchivedMessage[]> {
+    const view = new Message();
+    let batch: ArchivedMessage[] = [];
+    for (const start of this.#records()) {
+      if (start === YIELD) {
+        yield batch;
+        batch = [];
+        continue;
+      }
+      if (recordType(this.#buffer, start) !== RecordType.PUBLISH || !positions.has(this.#lsn(start))) continue;
+      readMessage(this.#buffer, start, view);
+      batch.push({
+        position: this.#lsn(start),
+        expiresAtMs: view.expiresAtMs,
+        qos: view.qos,
+        retain: view.retain,
+        topic: view.topicBytes.slice(view.topicStart, view.topicEnd),
+        properties: view.propertiesBytes.slice(view.propertiesStart, view.propertiesEnd),
+        payload: view.payloadBytes.slice(view.payloadStart, view.payloadEnd),
+      });
+      if (batch.length >= max) {
+        yield batch;
+        batch = [];
+      }
+    }
+    yield batch;
+  }
+
+  /** Offsets of all records, with `YIELD` now and then. */
+  *#records(): Generator<number> {
+    let seen = 0;
+    for (const block of readBlocks(this.#buffer, this.#size, this.segment.firstLsn, "records")) {
+      if (block.kind === "damage") continue;
+      for (let start = block.start + BLOCK_HEADER_BYTES; start < block.end; start += recordBytes(this.#buffer, start)) {
+        yield start;
+        if (++seen % RECORDS_PER_STEP === 0) yield YIELD;
+      }
+    }
+  }
+
+  #lsn(start: number): number {
+    return this.segment.firstLsn + start - SEGMENT_HEADER_BYTES;
+  }
+}
+
+/** Shared Subscriptions of a Session as far as the records so far have made or changed them. */
+function sharedOf(change: DurableState, session: number): ReadonlyMap<string, StoredSubscription> | undefined {
+  let shared: Map<string, StoredSubscription> | undefined;
+  for (const [filter, subscription] of change.sessions.get(session)?.subscriptions ?? []) {
+    if (subscription !== null && filter.startsWith("$share/")) (shared ??= new Map()).set(filter, subscription);
+  }
+  return shared;
+}
+
+function topicOf(message: Message): string {
+  return DECODER.decode(message.topicBytes.subarray(message.topicStart + 2, message.topicEnd));
+}
+
+const DECODER = new TextDecoder();
+/** Not an offset of a record: time to let others work. */
+const YIELD = -1;
+const PIECE_BYTES = 262_144;
+const RECORDS_PER_STEP = 250;

@@ -1,0 +1,231 @@
+/**
+ * The segments of the log as files: which there are, writing to the last one, syncing, removing the oldest.
+ *
+ * A segment is made with the first bytes that are written to it. Files that have bytes which are not synced stay open
+ * until they are, also when a later segment is written to.
+ */
+import type { Disk, DiskFile } from "../disk/disk.ts";
+import { StorageFailed } from "../model/errors.ts";
+import type { Chunk } from "./memory_buffer.ts";
+import { encodeSegmentHeader, SEGMENT_HEADER_BYTES, segmentName } from "./segment.ts";
+
+/** One segment as the log knows it. */
+export interface Segment {
+  readonly firstLsn: number;
+  /** LSN behind its last byte that counts. */
+  endLsn: number;
+  readonly path: string;
+  readonly createdMs: number;
+  lastWrittenMs: number;
+  records: number;
+  /** True when its messages may name routes of the segment before it, so that the two must go together. */
+  readonly isContinuation: boolean;
+  /**
+   * False when it is known to hold nothing but messages that are not retained, and progress of them. Also true once one
+   * of its messages was received (PUBREC): its PUBREL is owed, which no reference tells.
+   */
+  hasState: boolean;
+}
+
+/** See the head of this file. */
+export class SegmentWriter {
+  /** Bytes written, headers included. */
+  writtenBytes = 0;
+  readonly #disk: Disk;
+  readonly #directory: string;
+  /** Oldest first; the last one is written to while `#file` is open. */
+  readonly #segments: Segment[];
+  #file: DiskFile | undefined = undefined;
+  /** Files with bytes that are not synced, oldest first. */
+  #unsynced: DiskFile[] = [];
+  /** Files of the sync that is under way. */
+  #syncing: DiskFile[] = [];
+  /** Paths of segments that were ended without a sync, oldest first. */
+  readonly #skipped = new Set<string>();
+  #isDirectorySynced = true;
+
+  /** @param segments Sealed ones, oldest first. */
+  constructor(disk: Disk, directory: string, segments: readonly Segment[]) {
+    this.#disk = disk;
+    this.#directory = directory;
+    this.#segments = [...segments];
+  }
+
+  /** Oldest first. The last one may still grow. */
+  get segments(): readonly Segment[] {
+    return this.#segments;
+  }
+
+  /** The segments that nothing is written to any more, oldest first. */
+  get sealed(): readonly Segment[] {
+    return this.#file === undefined ? this.#segments : this.#segments.slice(0, -1);
+  }
+
+  /** Bytes of all files. */
+  get fileBytes(): number {
+    let bytes = 0;
+    for (const segment of this.#segments) bytes += segment.endLsn - segment.firstLsn + SEGMENT_HEADER_BYTES;
+    return bytes;
+  }
+
+  /**
+   * The segment to write to; a new one starts at `firstLsn` with one of `SegmentFlag`.
+   *
+   * @throws StorageFailed when it cannot be made; may be tried again.
+   */
+  open(firstLsn: number, nowMs: number, flags: number): Segment {
+    if (this.#file !== undefined) return this.#segments.at(-1)!;
+    const disk = this.#disk;
+    const path = `${this.#directory}/${segmentName(firstLsn)}`;
+    // Left by a creation that failed half way, or to keep the place; it never had a block that counts. Written over, not
+    // removed first: a crash in between would leave a log without any segment.
+    const isLeft = disk.exists(path);
+    const file = disk.open(path, isLeft ? "write" : "create");
+    try {
+      if (isLeft) file.truncate(0);
+      file.write(encodeSegmentHeader(firstLsn, nowMs, flags), 0, SEGMENT_HEADER_BYTES, 0);
+    } catch (cause) {
+      file.close();
+      this.#removeUnmade(path);
+      throw cause;
+    }
+    this.writtenBytes += SEGMENT_HEADER_BYTES;
+    this.#file = file;
+    this.#isDirectorySynced = false;
+    const segment = {
+      firstLsn,
+      endLsn: firstLsn,
+      path,
+      createdMs: nowMs,
+      lastWrittenMs: nowMs,
+      records: 0,
+      isContinuation: flags !== 0,
+      hasState: false,
+    };
+    // One that was ended with nothing in it had the same file, which must not be removed in its name.
+    if (this.#segments.at(-1)?.firstLsn === firstLsn) this.#segments.pop();
+    this.#segments.push(segment);
+    return segment;
+  }
+
+  /** The next try may be for another name, and half a header in the middle of the log looks like damage. */
+  #removeUnmade(path: string): void {
+    try {
+      this.#disk.remove(path);
+    } catch (failure) {
+      // The failure to be heard of is the first.
+      if (!(failure instanceof StorageFailed)) throw failure;
+    }
+  }
+
+  /** Writes `chunk[start..end]` to the open segment, at its end. */
+  write(chunk: Chunk, start: number, end: number): void {
+    const file = this.#file!;
+    const segment = this.#segments.at(-1)!;
+    if (!this.#unsynced.includes(file)) this.#unsynced.push(file);
+    const at = chunk.firstLsn + start - segment.firstLsn + SEGMENT_HEADER_BYTES;
+    file.write(chunk.buffer.bytes, start, end, at);
+    this.writtenBytes += end - start;
+    segment.endLsn = chunk.firstLsn + end;
+  }
+
+  /** Ends the open segment; the next write starts a new one. */
+  end(): void {
+    const file = this.#file;
+    this.#file = undefined;
+    if (file !== undefined && !this.#unsynced.includes(file) && !this.#syncing.includes(file)) file.close();
+  }
+
+  /** Makes everything written so far safe. Fails with StorageFailed. */
+  async sync(): Promise<void> {
+    this.#syncing = this.#unsynced;
+    this.#unsynced = [];
+    if (this.#skipped.size > 0) await this.#syncSkipped();
+    while (this.#syncing.length > 0) {
+      const file = this.#syncing[0]!;
+      await file.sync();
+      this.#syncing.shift();
+      if (file !== this.#file && !this.#unsynced.includes(file)) file.close();
+    }
+    if (this.#isDirectorySynced) return;
+    this.#isDirectorySynced = true;
+    await this.#disk.syncDirectory(this.#directory);
+  }
+
+  /** Lets everything written count as synced (`storage.wal-no-sync`), until a `sync` after all. */
+  skipSync(): void {
+    // The one that is written to stays: it costs nothing. What is synced at this moment is closed by who does that.
+    const isKept = (file: DiskFile) => file === this.#file || this.#syncing.includes(file);
+    for (const file of this.#unsynced) {
+      if (isKept(file)) continue;
+      file.close();
+      this.#skipped.add(file.path);
+    }
+    this.#unsynced = this.#unsynced.filter(isKept);
+  }
+
+  /**
+   * Gives up all open files after a failure, and what they hold from an LSN on.
+   *
+   * @returns Paths of the segments that are no more; files of theirs got another name.
+   */
+  giveUp(fromLsn: number): readonly string[] {
+    this.close();
+    const paths: string[] = [];
+    while (this.#segments.length > 0 && this.#segments.at(-1)!.firstLsn >= fromLsn) {
+      const { path } = this.#segments.pop()!;
+      paths.push(path);
+      this.#skipped.delete(path);
+      // The name may be needed again; what is in it is not.
+      if (this.#disk.exists(path)) this.#disk.rename(path, `${path}.broken`);
+    }
+    const last = this.#segments.at(-1);
+    if (last !== undefined && last.endLsn > fromLsn) last.endLsn = fromLsn;
+    return paths;
+  }
+
+  /** The segment that holds an LSN. */
+  segmentOf(lsn: number): Segment | undefined {
+    const segments = this.#segments;
+    let low = 0;
+    let high = segments.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (segments[middle]!.firstLsn <= lsn) low = middle + 1;
+      else high = middle;
+    }
+    const segment = segments[low - 1];
+    return segment !== undefined && lsn < segment.endLsn ? segment : undefined;
+  }
+
+  /** Removes the oldest segment and its file, which nothing may be written to any more. */
+  removeOldest(): Segment {
+    const segment = this.#segments[0]!;
+    this.#disk.remove(segment.path);
+    this.#segments.shift();
+    this.#skipped.delete(segment.path);
+    return segment;
+  }
+
+  close(): void {
+    const files = new Set([...this.#unsynced, ...this.#syncing]);
+    if (this.#file !== undefined) files.add(this.#file);
+    for (const file of files) file.close();
+    this.#unsynced = [];
+    this.#syncing = [];
+    this.#file = undefined;
+  }
+
+  async #syncSkipped(): Promise<void> {
+    for (const path of this.#skipped) {
+      // Before the attempt: a sync that failed is never tried again.
+      this.#skipped.delete(path);
+      const file = this.#disk.open(path, "write");
+      try {
+        await file.sync();
+      } finally {
+        file.close();
+      }
+    }
+  }
+}
