@@ -5,7 +5,7 @@
  * `storage.compaction.batch-size` 1000. The group "applied" adds the synced transaction that ends a move. Files go where
  * `wal_bench.ts` puts its own.
  */
-import { Metadata } from "../src/storage/checkpoint/checkpoint.ts";
+import { Checkpoint } from "../src/storage/checkpoint/checkpoint.ts";
 import type { ArchivedMessage, OwedRow } from "../src/storage/checkpoint/checkpoint_rows.ts";
 import type { SqliteSettings } from "../src/storage/checkpoint/sqlite_settings.ts";
 import { emptyState } from "../src/storage/model/durable_state.ts";
@@ -40,10 +40,10 @@ const payload = new Uint8Array(200);
 const properties = new Uint8Array(0);
 
 for (const [index, [name, settings]] of VARIANTS.entries()) {
-  let store: Metadata | undefined;
+  let store: Checkpoint | undefined;
   let position = 64;
   const move = () => {
-    store ??= Metadata.open(`${directory}/${index}.db`, { ...DEFAULTS, ...settings });
+    store ??= Checkpoint.open(`${directory}/${index}.db`, { ...DEFAULTS, ...settings });
     const messages: ArchivedMessage[] = [];
     const owed: OwedRow[] = [];
     for (let count = 0; count < MESSAGES; count++) {

@@ -12,7 +12,7 @@ import { Message } from "../src/protocol/message.ts";
 import { openNodeDisk } from "../src/storage/disk/node_disk.ts";
 import { type CommitPolicy, GroupCommit } from "../src/storage/log/group_commit.ts";
 import { FIRST_LSN } from "../src/storage/log/segment.ts";
-import { Log } from "../src/storage/log/write_ahead_log.ts";
+import { WriteAheadLog } from "../src/storage/log/write_ahead_log.ts";
 import { benchDirectory } from "./bench_directory.ts";
 
 const GROUPS = [1, 10, 100, 1_000, 10_000];
@@ -57,7 +57,7 @@ for (const records of GROUPS) {
 
 /** Opens a log of its own with the first call; each call commits one group. */
 function opener(policy: CommitPolicy): (records: number) => Promise<void> {
-  let opened: { log: Log; group: GroupCommit } | undefined;
+  let opened: { log: WriteAheadLog; group: GroupCommit } | undefined;
   let resolve = () => {};
   return (records) => {
     opened ??= open(policy, () => resolve());
@@ -77,10 +77,10 @@ function opener(policy: CommitPolicy): (records: number) => Promise<void> {
   };
 }
 
-function open(policy: CommitPolicy, committed: () => void): { log: Log; group: GroupCommit } {
+function open(policy: CommitPolicy, committed: () => void): { log: WriteAheadLog; group: GroupCommit } {
   const logDirectory = `${directory}/${policy.syncMode}-${crypto.randomUUID()}`;
   disk.makeDirectory(logDirectory);
-  const log = new Log({
+  const log = new WriteAheadLog({
     disk,
     directory: logDirectory,
     segments: [],

@@ -15,7 +15,7 @@ import { Supervisor } from "../logging/supervisor.ts";
 import { Metrics } from "../metrics/metrics.ts";
 import { Readiness } from "../metrics/readiness.ts";
 import { monotonicMs } from "../system/clock.ts";
-import { Metadata } from "./checkpoint/checkpoint.ts";
+import { Checkpoint } from "./checkpoint/checkpoint.ts";
 import type { CompactionPolicy } from "./compaction/compactor.ts";
 import type { Disk } from "./disk/disk.ts";
 import { openNodeDisk } from "./disk/node_disk.ts";
@@ -38,7 +38,7 @@ const openLayer = Effect.fnUntraced(function* (disk: Disk) {
   const health = new StorageHealth(logger, yield* Readiness);
   const config = configStore.current();
   const directory = config.storage.walDir ?? `${config.storage.dataDir}/wal`;
-  const metadata = yield* openDirectories(disk, config, directory);
+  const checkpoint = yield* openDirectories(disk, config, directory);
   const death = yield* Deferred.make<never, StorageFailed>();
   const policies = { commitPolicy: commitPolicy(config), compactionPolicy: compactionPolicy(config) };
   const startedMs = monotonicMs();
@@ -46,7 +46,7 @@ const openLayer = Effect.fnUntraced(function* (disk: Disk) {
     openStore({
       disk,
       directory,
-      metadata,
+      checkpoint,
       validation: config.storage.wal.crashRecoveryValidation ? "records" : "checksum",
       onCorruption: config.storage.wal.onCorruption,
       memoryBytesMax: config.storage.memoryBufferBytes,
@@ -78,7 +78,7 @@ const openLayer = Effect.fnUntraced(function* (disk: Disk) {
     ...opened,
     disk,
     directories: [directory, config.storage.dataDir],
-    metadata,
+    checkpoint,
     counters: counters.storage,
     health,
     config: () => configStore.current(),
@@ -113,19 +113,19 @@ const openDirectories = Effect.fnUntraced(function* (disk: Disk, { storage }: Co
   const path = `${storage.dataDir}/promptmq.db`;
   // With the rights of the other files: SQLite would let everybody read it.
   yield* attemptStorage(() => disk.exists(path) || disk.open(path, "create").close());
-  const metadata = yield* Effect.acquireRelease(
-    attemptStorage(() => Metadata.open(path, storage.sqlite)),
+  const checkpoint = yield* Effect.acquireRelease(
+    attemptStorage(() => Checkpoint.open(path, storage.sqlite)),
     closeDatabase,
   );
-  for (const weakness of metadata.weaknesses) {
+  for (const weakness of checkpoint.weaknesses) {
     yield* Effect.logWarning("a setting of SQLite is weaker than safe", { weakness });
   }
-  return metadata;
+  return checkpoint;
 });
 
 /** What cannot be moved from the WAL of SQLite now is moved by the next start: the stop is as orderly as without it. */
-function closeDatabase(metadata: Metadata): Effect.Effect<void> {
-  return attemptStorage(() => metadata.close()).pipe(
+function closeDatabase(checkpoint: Checkpoint): Effect.Effect<void> {
+  return attemptStorage(() => checkpoint.close()).pipe(
     Effect.catchTag(
       "StorageFailed",
       ({ message }) => Effect.logWarning("the database was closed as after a crash", { error: message }),

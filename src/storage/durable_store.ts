@@ -15,7 +15,7 @@ import type { Compactor } from "./compaction/compactor.ts";
 import type { GroupCommit } from "./log/group_commit.ts";
 import { LogBuffer } from "./log/log_buffer.ts";
 import { messageSize, readMessage, RecordType } from "./log/record.ts";
-import type { Log } from "./log/write_ahead_log.ts";
+import type { WriteAheadLog } from "./log/write_ahead_log.ts";
 import { type MessageStore, STORE_FULL } from "./message_store.ts";
 import type { OwedWalk, RecoveredState } from "./model/durable_state.ts";
 import type { Position, Route, SessionChange } from "./model/stored.ts";
@@ -23,7 +23,7 @@ import type { MemoryLog } from "./volatile/memory_log.ts";
 
 /** What the store is made of. */
 export interface DurableStoreParts {
-  readonly log: Log;
+  readonly log: WriteAheadLog;
   readonly archive: Archive;
   readonly compactor: Compactor;
   /** For messages that are not logged. */
@@ -43,7 +43,7 @@ export class DurableMessageStore {
   checkSpace: () => void = () => {};
   /** Set right after construction: it tells this store of commits. */
   group!: GroupCommit;
-  readonly #log: Log;
+  readonly #log: WriteAheadLog;
   readonly #archive: Archive;
   readonly #compactor: Compactor;
   readonly #volatile: MemoryLog;

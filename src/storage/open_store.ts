@@ -5,13 +5,13 @@
  */
 import type { StorageCounters } from "../metrics/storage_counters.ts";
 import { Archive } from "./checkpoint/archive.ts";
-import type { Metadata } from "./checkpoint/checkpoint.ts";
+import type { Checkpoint } from "./checkpoint/checkpoint.ts";
 import { type CompactionPolicy, Compactor } from "./compaction/compactor.ts";
 import type { Disk } from "./disk/disk.ts";
 import { DurableMessageStore } from "./durable_store.ts";
 import { type CommitPolicy, type CommitSurroundings, GroupCommit } from "./log/group_commit.ts";
 import { FIRST_LSN } from "./log/segment.ts";
-import { Log } from "./log/write_ahead_log.ts";
+import { WriteAheadLog } from "./log/write_ahead_log.ts";
 import { recover, type RecoveryReport, type SegmentInfo } from "./recovery/recovery.ts";
 import { MemoryLog } from "./volatile/memory_log.ts";
 
@@ -20,7 +20,7 @@ export interface StoreOptions {
   readonly disk: Disk;
   /** Of the segments; exists. */
   readonly directory: string;
-  readonly metadata: Metadata;
+  readonly checkpoint: Checkpoint;
   /** How thoroughly the log is checked: every record, or the checksums of blocks alone. */
   readonly validation: "checksum" | "records";
   readonly onCorruption: "quarantine" | "refuse";
@@ -39,7 +39,7 @@ export interface StoreOptions {
 /** The parts of an open store that its surroundings need. */
 export interface OpenedStore {
   readonly store: DurableMessageStore;
-  readonly log: Log;
+  readonly log: WriteAheadLog;
   readonly group: GroupCommit;
   readonly compactor: Compactor;
   readonly volatile: MemoryLog;
@@ -57,13 +57,13 @@ export interface OpenedStore {
  * @throws StorageFailed when what is there cannot be used as it is.
  */
 export function openStore(options: StoreOptions): OpenedStore {
-  const { disk, directory, metadata, counters, clock } = options;
+  const { disk, directory, checkpoint, counters, clock } = options;
   const startedMs = clock();
-  const loaded = metadata.load();
+  const loaded = checkpoint.load();
   const recovered = recover(disk, directory, loaded, options);
-  metadata.discardFrom(loaded.appliedLsn);
+  checkpoint.discardFrom(loaded.appliedLsn);
   counters.walRecoveryDurationSeconds.observe((clock() - startedMs) / 1000);
-  const log = new Log({
+  const log = new WriteAheadLog({
     disk,
     directory,
     segments: recovered.segments.map((segment) => ({ ...segment, hasState: true })),
@@ -73,12 +73,12 @@ export function openStore(options: StoreOptions): OpenedStore {
     clock,
   });
   if (log.segments.length === 0 && log.endLsn > FIRST_LSN) log.keepPlace();
-  const archive = new Archive(metadata, loaded.appliedLsn);
+  const archive = new Archive(checkpoint, loaded.appliedLsn);
   const volatile = new MemoryLog(options.memoryBytesMax);
   const compactor = new Compactor({
     disk,
     log,
-    metadata,
+    checkpoint,
     archive,
     counters,
     policy: options.compactionPolicy,

@@ -7,12 +7,12 @@ import * as Duration from "effect/Duration";
 import * as Effect from "effect/Effect";
 import type { Config } from "../config/options/schema.ts";
 import type { StorageCounters } from "../metrics/storage_counters.ts";
-import type { Metadata } from "./checkpoint/checkpoint.ts";
+import type { Checkpoint } from "./checkpoint/checkpoint.ts";
 import type { CompactionStep, Compactor } from "./compaction/compactor.ts";
 import type { Disk } from "./disk/disk.ts";
 import type { DurableMessageStore } from "./durable_store.ts";
 import type { GroupCommit } from "./log/group_commit.ts";
-import type { Log } from "./log/write_ahead_log.ts";
+import type { WriteAheadLog } from "./log/write_ahead_log.ts";
 import { attemptStorage, StorageFailed } from "./model/errors.ts";
 import type { StorageHealth } from "./storage_health.ts";
 
@@ -22,10 +22,10 @@ export interface WatchedStore {
   /** Where files of the store are. */
   readonly directories: readonly string[];
   readonly store: DurableMessageStore;
-  readonly log: Log;
+  readonly log: WriteAheadLog;
   readonly group: GroupCommit;
   readonly compactor: Compactor;
-  readonly metadata: Metadata;
+  readonly checkpoint: Checkpoint;
   readonly counters: StorageCounters;
   readonly health: StorageHealth;
   readonly config: () => Config;
@@ -76,12 +76,12 @@ function freeBytesOf(disk: Disk, path: string): number {
   }
 }
 
-function readGauges({ log, group, store, metadata, counters }: WatchedStore): void {
+function readGauges({ log, group, store, checkpoint, counters }: WatchedStore): void {
   counters.walBufferBytes = store.bytesHeld;
   counters.walSegments = log.segments.length;
   counters.walBytes = log.fileBytes;
   counters.walUnsyncedBytes = group.unsyncedBytes;
-  counters.storageUsageBytes = counters.walBytes + metadata.sizeBytes;
+  counters.storageUsageBytes = counters.walBytes + checkpoint.sizeBytes;
 }
 
 /** One pass, in slices. */

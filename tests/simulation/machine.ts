@@ -10,7 +10,7 @@ import { makeAuthenticator } from "../../src/auth/identity/authenticator.ts";
 import { BrokerCore } from "../../src/broker/broker_core.ts";
 import { Counters } from "../../src/metrics/counters.ts";
 import type { SessionLimits } from "../../src/session/session_limits.ts";
-import { Metadata } from "../../src/storage/checkpoint/checkpoint.ts";
+import { Checkpoint } from "../../src/storage/checkpoint/checkpoint.ts";
 import type { SqliteSettings } from "../../src/storage/checkpoint/sqlite_settings.ts";
 import type { CompactionPolicy, CompactionStep } from "../../src/storage/compaction/compactor.ts";
 import { asMessageStore as asStore } from "../../src/storage/durable_store.ts";
@@ -45,7 +45,7 @@ export interface MachineSettings {
 export interface Process {
   readonly core: BrokerCore;
   readonly opened: OpenedStore;
-  readonly metadata: Metadata;
+  readonly checkpoint: Checkpoint;
   readonly counters: Counters;
 }
 
@@ -122,14 +122,14 @@ export class Machine {
     this.#found = undefined;
     this.disk.onChange = () => this.#changed();
     const { record, segmentBytes, memoryBytes, commitPolicy, compactionPolicy } = this.#settings;
-    const metadata = this.#openMetadata();
+    const checkpoint = this.#openCheckpoint();
     const counters = new Counters();
     let opened: OpenedStore;
     try {
       opened = openStore({
         disk: this.disk,
         directory: WAL,
-        metadata,
+        checkpoint,
         validation: "records",
         onCorruption: "quarantine",
         memoryBytesMax: memoryBytes,
@@ -151,7 +151,7 @@ export class Machine {
         },
       });
     } catch (failure) {
-      metadata.close();
+      checkpoint.close();
       throw failure;
     }
     await opened.makeSafe();
@@ -162,7 +162,7 @@ export class Machine {
     const endLsn = missing.reduce((least, { firstLsn }) => Math.min(least, firstLsn), opened.log.endLsn);
     this.ledger.forgetFrom(endLsn);
     const store = new NotedStore(asStore(opened.store), this.ledger);
-    this.process = { core: this.#core(asMessageStore(store), counters), opened, metadata, counters };
+    this.process = { core: this.#core(asMessageStore(store), counters), opened, checkpoint, counters };
     return { endLsn, hasLosses: missing.length > 0 };
   }
 
@@ -219,18 +219,18 @@ export class Machine {
     this.disk.crash(this.#chance, "kill");
     await settlePromises();
     closeQuietly(() => this.process?.opened.log.close());
-    closeQuietly(() => this.process?.metadata.close());
+    closeQuietly(() => this.process?.checkpoint.close());
     this.disk = found.disk;
     return found.kind;
   }
 
   /** Ends the process in an orderly way: everything is written, synced and closed. */
   async stop(): Promise<void> {
-    const { opened, metadata } = this.process;
+    const { opened, checkpoint } = this.process;
     this.disk.releaseSyncs();
     await opened.group.flush();
     opened.log.close();
-    metadata.close();
+    checkpoint.close();
   }
 
   // Time and turns.
@@ -322,22 +322,22 @@ export class Machine {
     return `${this.#directory}/${number}`;
   }
 
-  #openMetadata(): Metadata {
+  #openCheckpoint(): Checkpoint {
     const database = this.#database();
-    const metadata = Metadata.open(`${database}/promptmq.db`, { ...SQLITE, ...this.#settings.sqlite });
+    const checkpoint = Checkpoint.open(`${database}/promptmq.db`, { ...SQLITE, ...this.#settings.sqlite });
     const synced = `${database}${SYNCED}`;
     Deno.mkdirSync(synced, { recursive: true });
     copyDatabase(database, synced);
-    this.#appliedLsn = metadata.load().appliedLsn;
-    const apply = metadata.apply.bind(metadata);
-    metadata.apply = (change, progress, appliedLsn, nextSession) => {
+    this.#appliedLsn = checkpoint.load().appliedLsn;
+    const apply = checkpoint.apply.bind(checkpoint);
+    checkpoint.apply = (change, progress, appliedLsn, nextSession) => {
       apply(change, progress, appliedLsn, nextSession);
       if (this.isDead) return;
       this.#appliedLsn = appliedLsn;
       this.#extents.clear();
       copyDatabase(database, synced);
     };
-    return metadata;
+    return checkpoint;
   }
 }
 

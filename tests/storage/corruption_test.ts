@@ -10,7 +10,7 @@ import { StorageFailed } from "../../src/storage/model/errors.ts";
 import { type Loss, recover, type Recovered, type RecoveryOptions } from "../../src/storage/recovery/recovery.ts";
 import { Random } from "../support/random.ts";
 import { FaultyDisk } from "./disk/faulty_disk.ts";
-import { CREATED_MS, loadedMetadata, LogWriter, receiver, type WrittenSegment } from "./log/log_writer.ts";
+import { CREATED_MS, loadedCheckpoint, LogWriter, receiver, type WrittenSegment } from "./log/log_writer.ts";
 
 const WAL = "/wal";
 const QUARANTINE: RecoveryOptions = { validation: "records", onCorruption: "quarantine" };
@@ -75,7 +75,7 @@ function pathOf(segment: number): string {
 /** Starts, or tells the reason of a refusal. */
 function start(disk: FaultyDisk, options: RecoveryOptions): Recovered | string {
   try {
-    return recover(disk, WAL, loadedMetadata(), options);
+    return recover(disk, WAL, loadedCheckpoint(), options);
   } catch (error) {
     assert.ok(error instanceof StorageFailed, String(error));
     assert.ok(error.reason === "corrupt" || error.reason === "format", error.message);
@@ -230,13 +230,13 @@ Deno.test("what is missing before a segment that was just begun is a loss as soo
   const disk = makeDisk();
   disk.remove(pathOf(2));
   disk.put(`${WAL}/${segmentName(WRITTEN.endLsn)}`, encodeSegmentHeader(WRITTEN.endLsn, CREATED_MS));
-  const shorter = recover(disk, WAL, loadedMetadata(), REFUSE);
+  const shorter = recover(disk, WAL, loadedCheckpoint(), REFUSE);
   assert.equal(shorter.endLsn, WRITTEN.segments[2]!.firstLsn);
   assert.deepEqual([shorter.report.losses, shorter.report.tornBytes], [[], 0]);
   const log = new LogWriter(WRITTEN.endLsn);
   log.publish({ topic: "behind" });
   log.save(disk, WAL);
-  const result = recover(disk, WAL, loadedMetadata(), QUARANTINE);
+  const result = recover(disk, WAL, loadedCheckpoint(), QUARANTINE);
   assert.equal(result.endLsn, log.endLsn);
   assert.deepEqual(result.report.losses.map(({ firstLsn, endLsn }) => [firstLsn, endLsn]), [
     [WRITTEN.segments[2]!.firstLsn, WRITTEN.endLsn],
@@ -246,7 +246,7 @@ Deno.test("what is missing before a segment that was just begun is a loss as soo
 Deno.test("a log that was used and has no segment is reported", () => {
   const disk = new FaultyDisk();
   disk.makeDirectory(WAL);
-  const { report, endLsn } = recover(disk, WAL, loadedMetadata({ appliedLsn: 4096 }), REFUSE);
+  const { report, endLsn } = recover(disk, WAL, loadedCheckpoint({ appliedLsn: 4096 }), REFUSE);
   assert.equal(endLsn, 4096);
   assert.equal(report.losses.length, 1);
 });
@@ -255,7 +255,7 @@ Deno.test("a log that was used and whose only segment was given up is not report
   const disk = new FaultyDisk();
   disk.makeDirectory(WAL);
   disk.put(`${WAL}/${segmentName(4096)}.broken`, encodeSegmentHeader(4096, CREATED_MS));
-  const { report, endLsn } = recover(disk, WAL, loadedMetadata({ appliedLsn: 4096 }), REFUSE);
+  const { report, endLsn } = recover(disk, WAL, loadedCheckpoint({ appliedLsn: 4096 }), REFUSE);
   assert.equal(endLsn, 4096);
   assert.deepEqual(report.losses, []);
 });
@@ -362,13 +362,13 @@ Deno.test("a damaged block is reported exactly, skipped, and known at the next s
     topics: ["topic/1/b", "topic/1/c"],
     records: 3,
   };
-  const first = recover(disk, WAL, loadedMetadata(), options);
+  const first = recover(disk, WAL, loadedCheckpoint(), options);
   assert.deepEqual(first.report.losses, [{ ...expected, isKnown: false }]);
   assert.equal(first.report.records, WRITTEN.records - 3);
   assert.deepEqual([...first.state.retained.keys()].filter((topic) => topic.startsWith("topic/1")), ["topic/1/a"]);
   assert.deepEqual(disk.contents(`${pathOf(1)}.quarantine`), damagedBytes);
   assert.deepEqual(disk.contents(pathOf(1)).length, bytes.length);
-  const second = recover(disk, WAL, loadedMetadata(), options);
+  const second = recover(disk, WAL, loadedCheckpoint(), options);
   assert.deepEqual(second.report.losses, [{ ...expected, isKnown: true }]);
   assert.deepEqual(second.repairs, []);
 });
@@ -386,9 +386,9 @@ Deno.test("a start that dies at any of its changes is made good by the next one"
     disk.settle();
     const images: FaultyDisk[] = [];
     disk.onChange = () => images.push(disk.image(random, "kill"), disk.image(random, "power"));
-    const whole = recover(disk, WAL, loadedMetadata(), QUARANTINE);
+    const whole = recover(disk, WAL, loadedCheckpoint(), QUARANTINE);
     for (const image of images) {
-      const result = recover(image, WAL, loadedMetadata(), QUARANTINE);
+      const result = recover(image, WAL, loadedCheckpoint(), QUARANTINE);
       const what = `seed ${seed}, death ${deaths++}`;
       assert.deepEqual(result.state, whole.state, what);
       assert.equal(result.endLsn, whole.endLsn, what);
@@ -402,7 +402,7 @@ Deno.test("a segment that is too short is one loss, up to the next one", () => {
   const { blocks, firstLsn, endLsn } = WRITTEN.segments[1]!;
   const disk = makeDisk();
   disk.shrink(pathOf(1), blocks[2]! - firstLsn + SEGMENT_HEADER_BYTES + 40);
-  const { report } = recover(disk, WAL, loadedMetadata(), QUARANTINE);
+  const { report } = recover(disk, WAL, loadedCheckpoint(), QUARANTINE);
   assert.deepEqual(report.losses.map((loss) => [loss.firstLsn, loss.endLsn]), [[blocks[2], endLsn]]);
 });
 
@@ -410,7 +410,7 @@ Deno.test("damage that the database has everything of is none", () => {
   const { blocks, firstLsn } = WRITTEN.segments[1]!;
   const disk = makeDisk();
   disk.flipByte(pathOf(1), blocks[0]! - firstLsn + SEGMENT_HEADER_BYTES + 40);
-  const { report } = recover(disk, WAL, loadedMetadata({ appliedLsn: blocks[1]! }), QUARANTINE);
+  const { report } = recover(disk, WAL, loadedCheckpoint({ appliedLsn: blocks[1]! }), QUARANTINE);
   assert.deepEqual(report.losses.filter(({ firstLsn: lsn }) => lsn <= blocks[1]!), []);
 });
 
@@ -449,7 +449,7 @@ Deno.test("a payload that looks like a block is not taken for one when its own b
     const next = log.segments[0]!.blocks[1]! - 64 + SEGMENT_HEADER_BYTES;
     if (tail === 1) disk.shrink(path, next);
     disk.flipByte(path, SEGMENT_HEADER_BYTES + 32 + 16);
-    const { state } = recover(disk, WAL, loadedMetadata(), QUARANTINE);
+    const { state } = recover(disk, WAL, loadedCheckpoint(), QUARANTINE);
     assert.deepEqual([...state.retained.keys()], tail === 1 ? [] : ["next"]);
   }
 });
@@ -459,7 +459,7 @@ Deno.test("a block length that lies does not hide the blocks behind it", () => {
   const disk = makeDisk();
   // Its length then reaches beyond the end of the file, as that of a torn block does.
   disk.flipByte(pathOf(2), blocks[1]! - firstLsn + SEGMENT_HEADER_BYTES + 17, 0x80);
-  const { report } = recover(disk, WAL, loadedMetadata(), QUARANTINE);
+  const { report } = recover(disk, WAL, loadedCheckpoint(), QUARANTINE);
   assert.deepEqual(report.losses.map((loss) => [loss.firstLsn, loss.endLsn])[0], [blocks[1], blocks[2]]);
   assert.equal(report.tornBytes, 0);
 });
@@ -474,7 +474,7 @@ Deno.test("a block with a checksum that fits and records that do not is a loss",
   sealBlock(buffer, 512, 1024, 512, 3, CREATED_MS, 512);
   disk.put(`${WAL}/${segmentName(64)}`, buffer.bytes);
   const options = { validation: "checksum", onCorruption: "quarantine" } as const;
-  const { report, state } = recover(disk, WAL, loadedMetadata(), options);
+  const { report, state } = recover(disk, WAL, loadedCheckpoint(), options);
   assert.equal(report.losses.length, 2);
   assert.equal(state.retained.size, 0);
 });

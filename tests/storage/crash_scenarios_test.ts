@@ -233,7 +233,7 @@ for (const kind of KINDS) {
         const broker = new ModelBroker(rig);
         await live(broker);
         rig.pass();
-        if (!isBefore) rig.metadata.checkpoint();
+        if (!isBefore) rig.checkpoint.flush();
         await crashAndGoOn(rig, broker, kind, 1);
       } finally {
         rig.close();

@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { StorageCounters } from "../../src/metrics/storage_counters.ts";
-import { Metadata } from "../../src/storage/checkpoint/checkpoint.ts";
+import { Checkpoint } from "../../src/storage/checkpoint/checkpoint.ts";
 import { openNodeDisk } from "../../src/storage/disk/node_disk.ts";
 import { ProgressKind } from "../../src/storage/log/record.ts";
 import { STORE_FULL } from "../../src/storage/message_store.ts";
@@ -28,7 +28,7 @@ function openReal(memoryBytesMax: number): StoreUnderTest {
   const folder = Deno.makeTempDirSync({ prefix: "promptmq-store-" });
   const disk = openNodeDisk();
   disk.makeDirectory(`${folder}/wal`);
-  const metadata = Metadata.open(`${folder}/promptmq.db`, SETTINGS);
+  const checkpoint = Checkpoint.open(`${folder}/promptmq.db`, SETTINGS);
   const cancels: (() => void)[] = [];
   const fail = (cause: Error) => {
     throw cause;
@@ -36,7 +36,7 @@ function openReal(memoryBytesMax: number): StoreUnderTest {
   const { store, log, group } = openStore({
     disk,
     directory: `${folder}/wal`,
-    metadata,
+    checkpoint,
     validation: "records",
     onCorruption: "refuse",
     memoryBytesMax,
@@ -74,7 +74,7 @@ function openReal(memoryBytesMax: number): StoreUnderTest {
       for (const cancel of cancels) cancel();
       waiting = [];
       log.close();
-      metadata.close();
+      checkpoint.close();
       Deno.removeSync(folder, { recursive: true });
     },
   };

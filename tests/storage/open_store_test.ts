@@ -76,10 +76,10 @@ storeTest("removes from the database what a move that was cut left in it", {
     await broker.settle();
   }
   const pass = rig.compactor.pass(rig.time.nowMs);
-  while (rig.metadata.load().messages.positions.length === 0) pass.next();
-  assert.equal(rig.metadata.load().appliedLsn, FIRST_LSN);
+  while (rig.checkpoint.load().messages.positions.length === 0) pass.next();
+  assert.equal(rig.checkpoint.load().appliedLsn, FIRST_LSN);
   const found = await rig.crash("kill");
-  assert.equal(found.metadata.load().messages.positions.length, 0);
+  assert.equal(found.checkpoint.load().messages.positions.length, 0);
   broker.check(found, Infinity);
   found.abandon();
 });
@@ -115,7 +115,7 @@ storeTest("reads messages of the database and of the log alike after a start", {
   }
   rig.pass();
   const found = await rig.crash("power");
-  const { appliedLsn } = found.metadata.load();
+  const { appliedLsn } = found.checkpoint.load();
   assert(positions[0]! < appliedLsn && positions.at(-1)! >= appliedLsn, "some are here, some there");
   positions.forEach((position, index) =>
     assert.match(payloadAt(found.store, position), RegExp(`^message ${index + 1} `))

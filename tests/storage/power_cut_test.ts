@@ -8,12 +8,12 @@
 import assert from "node:assert/strict";
 import { Message } from "../../src/protocol/message.ts";
 import { FIRST_LSN } from "../../src/storage/log/segment.ts";
-import { Log } from "../../src/storage/log/write_ahead_log.ts";
+import { WriteAheadLog } from "../../src/storage/log/write_ahead_log.ts";
 import { StorageFailed } from "../../src/storage/model/errors.ts";
 import { recover, type Recovered, type RecoveryOptions } from "../../src/storage/recovery/recovery.ts";
 import { Random } from "../support/random.ts";
 import { FaultyDisk } from "./disk/faulty_disk.ts";
-import { loadedMetadata } from "./log/log_writer.ts";
+import { loadedCheckpoint } from "./log/log_writer.ts";
 
 const WAL = "/wal";
 const REFUSE: RecoveryOptions = { validation: "records", onCorruption: "refuse" };
@@ -23,7 +23,7 @@ type Written = readonly [topic: string, position: number];
 
 /** A log at work, with a sync that may be under way. */
 class Life {
-  readonly log: Log;
+  readonly log: WriteAheadLog;
   readonly written: Written[];
   readonly #disk: FaultyDisk;
   readonly #random: Random;
@@ -35,7 +35,7 @@ class Life {
     this.#disk = disk;
     this.#random = random;
     this.written = [...written];
-    this.log = new Log({
+    this.log = new WriteAheadLog({
       disk,
       directory: WAL,
       segments: found.segments.map((segment) => ({ ...segment, hasState: true })),
@@ -117,7 +117,7 @@ function check(found: Recovered, written: readonly Written[], syncedLsn: number,
 async function start(disk: FaultyDisk, random: Random, check: (found: Recovered) => number): Promise<Recovered> {
   const images: FaultyDisk[] = [];
   disk.onChange = () => images.push(disk.image(random, random.oneIn(2) ? "kill" : "power"));
-  const found = recover(disk, WAL, loadedMetadata(), REFUSE);
+  const found = recover(disk, WAL, loadedCheckpoint(), REFUSE);
   for (const { path } of found.segments) {
     const file = disk.open(path, "write");
     await file.sync();
@@ -126,7 +126,7 @@ async function start(disk: FaultyDisk, random: Random, check: (found: Recovered)
   await disk.syncDirectory(WAL);
   disk.onChange = undefined;
   check(found);
-  for (const image of images) check(recover(image, WAL, loadedMetadata(), REFUSE));
+  for (const image of images) check(recover(image, WAL, loadedCheckpoint(), REFUSE));
   return found;
 }
 
@@ -139,7 +139,7 @@ Deno.test("a power cut with blocks and segments that are not synced leaves a pre
     disk.makeDirectory(WAL);
     disk.settle();
     let written: readonly Written[] = [];
-    let found = recover(disk, WAL, loadedMetadata(), REFUSE);
+    let found = recover(disk, WAL, loadedCheckpoint(), REFUSE);
     assert.equal(found.endLsn, FIRST_LSN);
     for (let age = 0; age < 3; age++) {
       const life = new Life(disk, random, found, written);

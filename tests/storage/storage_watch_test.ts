@@ -39,7 +39,7 @@ function watching(rig: StoreRig, storage: { readonly minFreeSpaceBytes?: number 
     ...rig.opened,
     disk: rig.disk,
     directories: [WAL, "/data"],
-    metadata: rig.metadata,
+    checkpoint: rig.checkpoint,
     counters: rig.counters,
     health: new StorageHealth(logger, readiness),
     config: () => config,
@@ -92,7 +92,7 @@ storeTest("a pass that fails is told once, and so is the one that works again", 
   });
   // The clock stands still, so a pass is one slice.
   for (let count = 0; count < 2; count++) {
-    rig.failMetadata("apply", 1, failure);
+    rig.failCheckpoint("apply", 1, failure);
     await Effect.runPromise(compact(watched));
   }
   assert.equal(lines.length, 1);

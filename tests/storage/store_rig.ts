@@ -8,7 +8,7 @@ import { DatabaseSync } from "node:sqlite";
 import { StorageCounters } from "../../src/metrics/storage_counters.ts";
 import { Message } from "../../src/protocol/message.ts";
 import type { QoS } from "../../src/protocol/packets.ts";
-import { Metadata } from "../../src/storage/checkpoint/checkpoint.ts";
+import { Checkpoint } from "../../src/storage/checkpoint/checkpoint.ts";
 import type { SqliteSettings } from "../../src/storage/checkpoint/sqlite_settings.ts";
 import type { CompactionPolicy } from "../../src/storage/compaction/compactor.ts";
 import type { CommitPolicy } from "../../src/storage/log/group_commit.ts";
@@ -34,7 +34,7 @@ export interface RigOptions {
 }
 
 /** Methods of the database that can be made to fail. */
-type MetadataMethod = "begin" | "commit" | "addMessages" | "apply" | "removeRange" | "removeAllBut" | "readMessages";
+type CheckpointMethod = "begin" | "commit" | "addMessages" | "apply" | "removeRange" | "removeAllBut" | "readMessages";
 
 /** See the head of this file. */
 export class StoreRig {
@@ -50,11 +50,11 @@ export class StoreRig {
   readonly failures: string[] = [];
   /** Commits that were heard of. */
   readonly heard: number[] = [];
-  readonly metadata: Metadata;
+  readonly checkpoint: Checkpoint;
   readonly #options: RigOptions;
   readonly #folder: Folder;
   readonly #database: string;
-  readonly #fails = new Map<MetadataMethod, { left: number; failure: StorageFailed }>();
+  readonly #fails = new Map<CheckpointMethod, { left: number; failure: StorageFailed }>();
   #safeDatabase: string;
   #isOpen = true;
 
@@ -67,7 +67,7 @@ export class StoreRig {
     this.watch = new HandleWatch(disk);
     this.commitPolicy = { ...IMMEDIATE, ...options.commit };
     this.compactionPolicy = { ...NEVER, ...options.compaction };
-    this.metadata = this.#watched(Metadata.open(database, SETTINGS));
+    this.checkpoint = this.#watched(Checkpoint.open(database, SETTINGS));
     this.#safeDatabase = folder.copy(database);
     this.opened = this.#openStore();
     this.recovered = this.opened.store.recovered!;
@@ -107,7 +107,7 @@ export class StoreRig {
   }
 
   /** Makes the nth call of a method of the database from now on fail. */
-  failMetadata(method: MetadataMethod, n: number, failure: StorageFailed): void {
+  failCheckpoint(method: CheckpointMethod, n: number, failure: StorageFailed): void {
     this.#fails.set(method, { left: n, failure });
   }
 
@@ -192,7 +192,7 @@ export class StoreRig {
     if (!this.#isOpen) return;
     this.#isOpen = false;
     this.log.close();
-    this.metadata.close();
+    this.checkpoint.close();
   }
 
   async #reopen(disk: FaultyDisk, database: string): Promise<StoreRig> {
@@ -206,7 +206,7 @@ export class StoreRig {
     return openStore({
       disk: this.watch,
       directory: WAL,
-      metadata: this.metadata,
+      checkpoint: this.checkpoint,
       validation: "records",
       onCorruption: this.#options.onCorruption ?? "refuse",
       memoryBytesMax: this.#options.memoryBytesMax ?? 64 * 1_048_576,
@@ -227,15 +227,15 @@ export class StoreRig {
   }
 
   /** The database, failing where it was asked to, and copied whenever it is safe. */
-  #watched(metadata: Metadata): Metadata {
-    return new Proxy(metadata, {
+  #watched(checkpoint: Checkpoint): Checkpoint {
+    return new Proxy(checkpoint, {
       get: (target, name) => {
         const value: unknown = Reflect.get(target, name, target);
         if (typeof value !== "function") return value;
         return (...given: unknown[]) => {
-          const fail = this.#fails.get(name as MetadataMethod);
+          const fail = this.#fails.get(name as CheckpointMethod);
           if (fail !== undefined && --fail.left === 0) {
-            this.#fails.delete(name as MetadataMethod);
+            this.#fails.delete(name as CheckpointMethod);
             throw fail.failure;
           }
           const result: unknown = value.apply(target, given);

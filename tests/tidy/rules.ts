@@ -35,7 +35,7 @@ export const OWNED: readonly OwnedApi[] = [
   { name: "ldapts", use: "ldapts", owners: [] },
   { name: "node:tls", use: "node:tls", owners: ["src/listeners/tls/", "src/listeners/transport/node_socket.ts"] },
   { name: "fast-check", use: "fast-check", owners: [] },
-  { name: "node:sqlite", use: "node:sqlite", owners: ["src/storage/checkpoint/checkpoint_connection.ts"] },
+  { name: "node:sqlite", use: "node:sqlite", owners: ["src/storage/checkpoint/sqlite_connection.ts"] },
   {
     name: "node:fs",
     use: "node:fs",

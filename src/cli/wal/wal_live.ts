@@ -6,8 +6,8 @@
  * that fell into such a move is taken again.
  */
 
-import { Metadata } from "../../storage/checkpoint/checkpoint.ts";
-import type { LoadedMetadata } from "../../storage/checkpoint/checkpoint_rows.ts";
+import { Checkpoint } from "../../storage/checkpoint/checkpoint.ts";
+import type { LoadedCheckpoint } from "../../storage/checkpoint/checkpoint_rows.ts";
 import type { Disk } from "../../storage/disk/disk.ts";
 import { FIRST_LSN } from "../../storage/log/segment.ts";
 import { emptyState } from "../../storage/model/durable_state.ts";
@@ -45,7 +45,7 @@ export function liveCounts(disk: Disk, wal: WalDirectory): LiveCounts | LiveUnkn
   let failure: StorageFailed | undefined;
   for (let look = 0; look < LOOKS_MAX; look++) {
     try {
-      const loaded = wal.databasePath === undefined ? emptyMetadata() : loadCopy(wal.databasePath);
+      const loaded = wal.databasePath === undefined ? emptyCheckpoint() : loadCopy(wal.databasePath);
       if (loaded === undefined) continue;
       const recovered = examine(disk, wal.path, loaded, { validation: "records", onCorruption: "quarantine" });
       // What is missing right behind the applied LSN was moved while we looked.
@@ -86,17 +86,17 @@ function count({ state }: Recovered): LiveCounts {
 }
 
 /** Reads a copy of the database; undefined when it was changed while it was copied. */
-function loadCopy(path: string): LoadedMetadata | undefined {
+function loadCopy(path: string): LoadedCheckpoint | undefined {
   const directory = Deno.makeTempDirSync({ prefix: "promptmq_inspect_" });
   try {
     const before = fingerprint(path);
     for (const suffix of DATABASE_SUFFIXES) copyIfThere(`${path}${suffix}`, `${directory}/copy.db${suffix}`);
     if (fingerprint(path) !== before) return undefined;
-    const metadata = Metadata.open(`${directory}/copy.db`, COPY_SETTINGS);
+    const checkpoint = Checkpoint.open(`${directory}/copy.db`, COPY_SETTINGS);
     try {
-      return metadata.load();
+      return checkpoint.load();
     } finally {
-      metadata.close();
+      checkpoint.close();
     }
   } finally {
     Deno.removeSync(directory, { recursive: true });
@@ -137,7 +137,7 @@ function copyIfThere(from: string, to: string): void {
   }
 }
 
-function emptyMetadata(): LoadedMetadata {
+function emptyCheckpoint(): LoadedCheckpoint {
   return {
     state: emptyState(),
     owed: new Map(),

@@ -6,19 +6,19 @@
  */
 import type { Message } from "../../protocol/message.ts";
 import { StorageFailed } from "../model/errors.ts";
-import type { Metadata } from "./checkpoint.ts";
+import type { Checkpoint } from "./checkpoint.ts";
 import type { ArchivedMessage } from "./checkpoint_rows.ts";
 
 /** See the head of this file. */
 export class Archive {
   /** Positions below are here, not in the log. */
   endLsn: number;
-  readonly #metadata: Pick<Metadata, "readMessages">;
+  readonly #checkpoint: Pick<Checkpoint, "readMessages">;
   /** In the order of their last use, the latest last; each ascending and not empty. */
   readonly #windows: (readonly ArchivedMessage[])[] = [];
 
-  constructor(metadata: Pick<Metadata, "readMessages">, endLsn: number) {
-    this.#metadata = metadata;
+  constructor(checkpoint: Pick<Checkpoint, "readMessages">, endLsn: number) {
+    this.#checkpoint = checkpoint;
     this.endLsn = endLsn;
   }
 
@@ -59,7 +59,7 @@ export class Archive {
       const gap = position - window.at(-1)!.position;
       return gap > 0 && gap < FOLLOWS_BYTES_MAX;
     });
-    const window = this.#metadata.readMessages(position, follows ? WINDOW_MESSAGES : 1, WINDOW_BYTES);
+    const window = this.#checkpoint.readMessages(position, follows ? WINDOW_MESSAGES : 1, WINDOW_BYTES);
     if (window[0]?.position !== position) {
       const detail = `position ${position} is not among the archived messages`;
       throw new StorageFailed({ operation: "read", path: "the database", reason: "corrupt", detail });

@@ -1,7 +1,7 @@
 /**
  * What has left the log: Sessions, subscriptions, Retained Messages, Will Messages and open inbound Packet Identifiers as
  * of the *applied LSN*, and the Application Messages that were owed or retained when their segment was moved. All of it
- * is in the SQLite database `promptmq.db`; `metadata_schema.ts` describes its tables. This file knows nothing of segments
+ * is in the SQLite database `promptmq.db`; `checkpoint_schema.ts` describes its tables. This file knows nothing of segments
  * and of who asks.
  *
  * A move is two steps: `addMessages` in as many transactions as it takes, then one `apply` that brings the state forward
@@ -16,18 +16,18 @@ import type { QoS } from "../../protocol/packets.ts";
 import type { DurableState } from "../model/durable_state.ts";
 import type { Position } from "../model/stored.ts";
 import { applyState, applyStep, dropLonelyBacklog } from "./checkpoint_changes.ts";
-import { Connection } from "./checkpoint_connection.ts";
 import { loadMessages, loadOwed, loadState } from "./checkpoint_loading.ts";
-import type { ArchivedMessage, ArchivedStep, LoadedMetadata, OwedRow } from "./checkpoint_rows.ts";
+import type { ArchivedMessage, ArchivedStep, LoadedCheckpoint, OwedRow } from "./checkpoint_rows.ts";
+import { SqliteConnection } from "./sqlite_connection.ts";
 import { type SqliteSettings, weaknessesOf } from "./sqlite_settings.ts";
 
 /** See the head of this file. Every method is synchronous and throws `StorageFailed`. */
-export class Metadata {
+export class Checkpoint {
   /** One sentence for each setting that is weaker than safe, naming what it can cost. */
   readonly weaknesses: readonly string[];
-  readonly #connection: Connection;
+  readonly #connection: SqliteConnection;
 
-  private constructor(connection: Connection, settings: SqliteSettings) {
+  private constructor(connection: SqliteConnection, settings: SqliteSettings) {
     this.#connection = connection;
     this.weaknesses = weaknessesOf(settings);
   }
@@ -38,12 +38,12 @@ export class Metadata {
    * Fails with reason `pragma` when a setting does not take, `format` for a file of a newer version or of another
    * application, which is not touched, and `sqlite` for one that is damaged.
    */
-  static open(path: string, settings: SqliteSettings): Metadata {
-    return new Metadata(Connection.open(path, settings), settings);
+  static open(path: string, settings: SqliteSettings): Checkpoint {
+    return new Checkpoint(SqliteConnection.open(path, settings), settings);
   }
 
   /** Reads everything but the messages; about a second per million rows. */
-  load(): LoadedMetadata {
+  load(): LoadedCheckpoint {
     const connection = this.#connection;
     return connection.read("load", () => ({
       ...loadState(connection),
@@ -221,7 +221,7 @@ export class Metadata {
   }
 
   /** Journal mode WAL: moves the WAL into the database file and empties it, unless another process reads there. */
-  checkpoint(): void {
+  flush(): void {
     this.#connection.checkpoint();
   }
 
@@ -231,7 +231,7 @@ export class Metadata {
   }
 }
 
-function* positionsBetween(connection: Connection, first: Position, end: Position): Generator<Position> {
+function* positionsBetween(connection: SqliteConnection, first: Position, end: Position): Generator<Position> {
   for (const rows of connection.statement(POSITIONS).windows(first - 1)) {
     for (const [position] of rows) {
       if (position as number >= end) return;
@@ -241,7 +241,7 @@ function* positionsBetween(connection: Connection, first: Position, end: Positio
 }
 
 /** Returns the number of messages removed. */
-function removeRows(connection: Connection, first: Position, end: Position): number {
+function removeRows(connection: SqliteConnection, first: Position, end: Position): number {
   for (const sql of REMOVE_OWED) connection.statement(sql).run(first, end);
   return connection.statement(REMOVE_MESSAGES).run(first, end);
 }

@@ -1,6 +1,6 @@
 /**
  * Applies changes of state and progress of deliveries to the rows of `promptmq.db`. This file runs within the transaction
- * of its caller, `metadata.ts`.
+ * of its caller, `checkpoint.ts`.
  *
  * A Session that ends leaves to its shared groups what it was never sent and what it did not acknowledge at QoS 1: the
  * rows go to the backlog, from where the next SENT of any member takes them. What it was sent at QoS 2 goes with it.
@@ -9,13 +9,13 @@
 import { ProgressKind } from "../log/record.ts";
 import type { DurableState, SessionState } from "../model/durable_state.ts";
 import { MESSAGE_FLAGS_UNKNOWN, type StoredSubscription } from "../model/stored.ts";
-import type { Connection } from "./checkpoint_connection.ts";
 import { type ArchivedProgress, type ArchivedStep, OweChange } from "./checkpoint_rows.ts";
+import type { SqliteConnection } from "./sqlite_connection.ts";
 
 /**
  * Applies one PROGRESS record or `owe` change. Nothing changes when the message is not here, or not owed any more.
  */
-export function applyStep(connection: Connection, step: ArchivedStep): void {
+export function applyStep(connection: SqliteConnection, step: ArchivedStep): void {
   if (step.kind !== "owe") {
     applyProgress(connection, step as ArchivedProgress);
     return;
@@ -29,7 +29,7 @@ export function applyStep(connection: Connection, step: ArchivedStep): void {
  * A Session may have been owed a message twice, with the other delivery gone or not moved here: the Packet Identifier
  * says which of the two a record is about.
  */
-function applyProgress(connection: Connection, progress: ArchivedProgress): void {
+function applyProgress(connection: SqliteConnection, progress: ArchivedProgress): void {
   const { kind, session, position, packetId, group } = progress;
   if (group === 0) {
     switch (kind) {
@@ -67,7 +67,7 @@ function applyProgress(connection: Connection, progress: ArchivedProgress): void
 }
 
 /** A member of a group that takes a message over gets it as its own subscription says. */
-function grant(connection: Connection, { session, position, group, shared }: ArchivedProgress): void {
+function grant(connection: SqliteConnection, { session, position, group, shared }: ArchivedProgress): void {
   const held = connection.statement(HOLDER).row(position, group);
   if (held === undefined || held[0] === session) return;
   const subscription = subscriptionTo(connection, session, `$share/${held[1]}/${held[2]}`, shared);
@@ -84,7 +84,7 @@ function grant(connection: Connection, { session, position, group, shared }: Arc
 
 /** Subscription Options and Subscription Identifier of a Session's subscription, which this stretch may have changed. */
 function subscriptionTo(
-  connection: Connection,
+  connection: SqliteConnection,
   session: number,
   filter: string,
   changed: ArchivedProgress["shared"],
@@ -95,7 +95,7 @@ function subscriptionTo(
 }
 
 /** Applies a change of Sessions, Retained Messages and Will Messages. */
-export function applyState(connection: Connection, change: DurableState): void {
+export function applyState(connection: SqliteConnection, change: DurableState): void {
   for (const [number, session] of change.sessions) {
     if (session.isEnded) endSession(connection, number);
     else changeSession(connection, number, session);
@@ -111,7 +111,7 @@ export function applyState(connection: Connection, change: DurableState): void {
 }
 
 /** Drops the backlog of groups that lost their last recorded member with this change. */
-export function dropLonelyBacklog(connection: Connection, change: DurableState): void {
+export function dropLonelyBacklog(connection: SqliteConnection, change: DurableState): void {
   if (!mayEmptyGroup(change)) return;
   for (const [name, filter] of connection.statement(BACKLOG_GROUPS).rows()) {
     const shared = `$share/${name}/${filter}`;
@@ -131,7 +131,7 @@ function mayEmptyGroup(change: DurableState): boolean {
   return false;
 }
 
-function endSession(connection: Connection, number: number): void {
+function endSession(connection: SqliteConnection, number: number): void {
   connection.statement(LEAVE_TO_GROUPS).run(number);
   connection.statement("DELETE FROM owed WHERE session = ?").run(number);
   connection.statement("DELETE FROM subscriptions WHERE session = ?").run(number);
@@ -139,7 +139,7 @@ function endSession(connection: Connection, number: number): void {
   connection.statement("DELETE FROM sessions WHERE number = ?").run(number);
 }
 
-function changeSession(connection: Connection, number: number, change: SessionState): void {
+function changeSession(connection: SqliteConnection, number: number, change: SessionState): void {
   const { opened, offlineAtMs } = change;
   if (opened !== undefined) {
     const { clientId, sessionExpiryInterval, username } = opened;

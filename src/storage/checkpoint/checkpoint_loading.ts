@@ -12,12 +12,12 @@ import {
   sessionOf,
 } from "../model/durable_state.ts";
 import type { StoredSubscription, StoredWill } from "../model/stored.ts";
-import type { Connection, Row, SqlValue } from "./checkpoint_connection.ts";
 import type { LoadedMessages } from "./checkpoint_rows.ts";
+import type { Row, SqliteConnection, SqlValue } from "./sqlite_connection.ts";
 
 /** Reads Sessions, Retained Messages, Will Messages, and how far they are. */
 export function loadState(
-  connection: Connection,
+  connection: SqliteConnection,
 ): { readonly state: DurableState; readonly appliedLsn: number; readonly nextSession: number } {
   const state = emptyState();
   for (const row of all(connection, SESSIONS, -1)) {
@@ -55,7 +55,7 @@ export function loadState(
 
 /** Reads who is owed messages, in the order in which the rows were added. */
 export function loadOwed(
-  connection: Connection,
+  connection: SqliteConnection,
 ): { readonly owed: Map<number, OwedMessage[]>; readonly groupBacklog: GroupBacklogEntry[] } {
   const owed = new Map<number, OwedMessage[]>();
   const groupBacklog: GroupBacklogEntry[] = [];
@@ -76,7 +76,7 @@ export function loadOwed(
 }
 
 /** Reads which messages are there. */
-export function loadMessages(connection: Connection): LoadedMessages {
+export function loadMessages(connection: SqliteConnection): LoadedMessages {
   let positions = new Float64Array(MESSAGES_AT_FIRST);
   let sizes = new Float64Array(MESSAGES_AT_FIRST);
   let flags = new Uint8Array(MESSAGES_AT_FIRST);
@@ -94,7 +94,7 @@ export function loadMessages(connection: Connection): LoadedMessages {
   return { positions: positions.slice(0, count), sizes: sizes.slice(0, count), flags: flags.slice(0, count) };
 }
 
-function* all(connection: Connection, sql: string, ...before: SqlValue[]): Generator<Row> {
+function* all(connection: SqliteConnection, sql: string, ...before: SqlValue[]): Generator<Row> {
   for (const rows of connection.statement(sql).windows(...before)) yield* rows;
 }
 

@@ -54,7 +54,7 @@ export interface LoadedMessages {
 }
 
 /** Everything but the messages themselves. */
-export interface LoadedMetadata {
+export interface LoadedCheckpoint {
   readonly state: DurableState;
   /** By session number, in the order in which the rows were added. */
   readonly owed: Map<number, OwedMessage[]>;

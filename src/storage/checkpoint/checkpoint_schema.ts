@@ -1,5 +1,5 @@
 /**
- * The tables of `promptmq.db` and how older ones become them. This file knows no rows; `metadata.ts` does.
+ * The tables of `promptmq.db` and how older ones become them. This file knows no rows; `checkpoint.ts` does.
  *
  *   store                one row: how far the log was moved here, and the next session number
  *   sessions             recorded Sessions by number; offline_at_ms is null while connected

@@ -1,6 +1,6 @@
 /**
  * The settings of SQLite an operator may choose: which values exist, how each is written as a pragma, and what the weak
- * ones can cost. This file opens nothing; `metadata_connection.ts` sets them and looks whether they took.
+ * ones can cost. This file opens nothing; `sqlite_connection.ts` sets them and looks whether they took.
  */
 
 /** `storage.sqlite` of the configuration. */

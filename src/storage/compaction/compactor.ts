@@ -21,11 +21,11 @@
  */
 import type { StorageCounters } from "../../metrics/storage_counters.ts";
 import type { Archive } from "../checkpoint/archive.ts";
-import type { Metadata } from "../checkpoint/checkpoint.ts";
+import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import type { ArchivedStep, OwedRow } from "../checkpoint/checkpoint_rows.ts";
 import type { Disk } from "../disk/disk.ts";
 import type { Segment } from "../log/segment_writer.ts";
-import type { Log } from "../log/write_ahead_log.ts";
+import type { WriteAheadLog } from "../log/write_ahead_log.ts";
 import { emptyState, type OwedWalk } from "../model/durable_state.ts";
 import type { Position } from "../model/stored.ts";
 import { CompactionScan } from "./compaction_scan.ts";
@@ -46,8 +46,8 @@ export type CompactionStep = "waits" | void;
 /** What the compactor works on. */
 export interface CompactorParts {
   readonly disk: Disk;
-  readonly log: Log;
-  readonly metadata: Metadata;
+  readonly log: WriteAheadLog;
+  readonly checkpoint: Checkpoint;
   readonly archive: Archive;
   readonly counters: StorageCounters;
   readonly policy: CompactionPolicy;
@@ -99,10 +99,10 @@ export class Compactor {
   *pass(nowMs: number): Generator<CompactionStep> {
     const { owedWalk } = this;
     if (owedWalk === undefined) return;
-    const { log, metadata, archive } = this.#parts;
+    const { log, checkpoint, archive } = this.#parts;
     // Of a pass that was abandoned: files that are moved, and rows that may not be true any more.
     log.removeSegments(archive.endLsn);
-    if (this.#hasLeftovers) metadata.discardFrom(archive.endLsn);
+    if (this.#hasLeftovers) checkpoint.discardFrom(archive.endLsn);
     this.#hasLeftovers = false;
     for (let batch = this.#due(nowMs); batch.length > 0; batch = this.#due(nowMs)) {
       if (!(yield* this.#move(batch, owedWalk))) return;
@@ -154,7 +154,7 @@ export class Compactor {
 
   /** Returns false when it had to be given up for now. */
   *#move(batch: readonly Segment[], owedWalk: OwedWalk): Generator<CompactionStep, boolean> {
-    const { disk, log, metadata, archive, counters, nextSession, policy } = this.#parts;
+    const { disk, log, checkpoint, archive, counters, nextSession, policy } = this.#parts;
     const change = emptyState();
     const progress: ArchivedStep[] = [];
     const scans: CompactionScan[] = [];
@@ -174,20 +174,22 @@ export class Compactor {
     if (scans.length > 0) yield* this.#walk(owedWalk, first, end, needed, rows);
     const walkedLsn = scans.length > 0 ? log.endLsn : 0;
     let copied = 0;
-    const pace = new Pace(policy.batchSize, metadata);
+    const pace = new Pace(policy.batchSize, checkpoint);
     this.#hasLeftovers = true;
     try {
       for (const scan of scans) {
         for (const messages of scan.messages(needed, ROWS_PER_STEP)) {
           const owed = messages.flatMap(({ position }) => rows.get(position) ?? []);
-          if (messages.length > 0) pace.add(messages.length + owed.length, () => metadata.addMessages(messages, owed));
+          if (messages.length > 0) {
+            pace.add(messages.length + owed.length, () => checkpoint.addMessages(messages, owed));
+          }
           copied += messages.length;
           yield;
         }
       }
       for (let from = 0; from < progress.length; from += ROWS_PER_STEP) {
         const steps = progress.slice(from, from + ROWS_PER_STEP);
-        pace.add(steps.length, () => metadata.applyAhead(steps));
+        pace.add(steps.length, () => checkpoint.applyAhead(steps));
         yield;
       }
       pace.finish();
@@ -196,7 +198,7 @@ export class Compactor {
     }
     // The rows say what memory said, progress included: SQLite must not know more than the log does after a power cut.
     if (!(yield* this.#untilSafe(walkedLsn))) return false;
-    metadata.apply(change, [], end, nextSession());
+    checkpoint.apply(change, [], end, nextSession());
     archive.endLsn = end;
     this.#hasLeftovers = false;
     if (copied > 0) this.#ranges.push({ firstLsn: first, endLsn: end, rows: copied });
@@ -259,27 +261,27 @@ export class Compactor {
 
   /** Removes messages from SQLite that nobody needs any more. */
   *#sweep(owedWalk: OwedWalk): Generator<void> {
-    const { log, metadata } = this.#parts;
+    const { log, checkpoint } = this.#parts;
     for (let index = 0; index < this.#ranges.length;) {
       const range = this.#ranges[index]!;
       const { firstLsn, endLsn } = range;
       if (log.references.isFree(firstLsn, endLsn)) {
         // The log may know better what is retained, but need not be synced yet.
-        const kept = new Set<Position>(metadata.retainedPositions(firstLsn, endLsn));
+        const kept = new Set<Position>(checkpoint.retainedPositions(firstLsn, endLsn));
         if (kept.size === 0) {
-          metadata.removeRange(firstLsn, endLsn);
+          checkpoint.removeRange(firstLsn, endLsn);
           this.#ranges.splice(index, 1);
           yield;
           continue;
         }
         if (kept.size < range.rows) {
-          range.rows -= metadata.removeAllBut(firstLsn, endLsn, kept);
+          range.rows -= checkpoint.removeAllBut(firstLsn, endLsn, kept);
           yield;
         }
       } else if (log.references.count(firstLsn, endLsn) * SPARSE_RATIO < range.rows) {
-        const needed = new Set<Position>(metadata.retainedPositions(firstLsn, endLsn));
+        const needed = new Set<Position>(checkpoint.retainedPositions(firstLsn, endLsn));
         yield* this.#walk(owedWalk, firstLsn, endLsn, needed, new Map<Position, OwedRow[]>());
-        range.rows -= metadata.removeAllBut(firstLsn, endLsn, needed);
+        range.rows -= checkpoint.removeAllBut(firstLsn, endLsn, needed);
         yield;
       }
       index++;
@@ -297,29 +299,29 @@ interface ArchivedRange {
 /** Keeps transactions at their size, over several steps. */
 class Pace {
   readonly #rowsMax: number;
-  readonly #metadata: Metadata;
+  readonly #checkpoint: Checkpoint;
   #rows = 0;
 
-  constructor(rowsMax: number, metadata: Metadata) {
+  constructor(rowsMax: number, checkpoint: Checkpoint) {
     this.#rowsMax = rowsMax;
-    this.#metadata = metadata;
+    this.#checkpoint = checkpoint;
   }
 
   add(rows: number, write: () => void): void {
-    if (this.#rows === 0) this.#metadata.begin();
+    if (this.#rows === 0) this.#checkpoint.begin();
     this.#rows += rows;
     write();
     if (this.#rows >= this.#rowsMax) this.finish();
   }
 
   finish(): void {
-    if (this.#rows > 0) this.#metadata.commit();
+    if (this.#rows > 0) this.#checkpoint.commit();
     this.#rows = 0;
   }
 
   /** Takes back what was not finished; nothing after `finish`. */
   abandon(): void {
-    if (this.#rows > 0) this.#metadata.rollback();
+    if (this.#rows > 0) this.#checkpoint.rollback();
     this.#rows = 0;
   }
 }

@@ -21,7 +21,7 @@
  */
 import type { StorageCounters } from "../../metrics/storage_counters.ts";
 import { StorageFailed } from "../model/errors.ts";
-import type { Log } from "./write_ahead_log.ts";
+import type { WriteAheadLog } from "./write_ahead_log.ts";
 
 /** The options that decide; may change at any time. */
 export interface CommitPolicy {
@@ -60,7 +60,7 @@ export class GroupCommit {
   committed: number;
   /** Set by whoever appends something that somebody waits for. */
   hasPromise = false;
-  readonly #log: Log;
+  readonly #log: WriteAheadLog;
   readonly #with: CommitSurroundings;
   /**
    * `full`: a write is tried again later. `failed`: a restart waits for the sync under way, or for space.
@@ -82,7 +82,7 @@ export class GroupCommit {
   /** Run when no sync is under way. */
   #afterSyncs: (() => void)[] = [];
 
-  constructor(log: Log, surroundings: CommitSurroundings) {
+  constructor(log: WriteAheadLog, surroundings: CommitSurroundings) {
     this.#log = log;
     this.#with = surroundings;
     this.committed = log.endLsn - 1;

@@ -55,7 +55,7 @@ export interface RecordPlace {
 }
 
 /** See the head of this file. */
-export class Log {
+export class WriteAheadLog {
   /** Bytes at which a segment ends; may change at any time. */
   segmentBytes: number;
   readonly memory: MemoryBuffer;

@@ -11,7 +11,7 @@
  *
  * A replay makes an object per message owed and receiver, and nothing else per record.
  */
-import type { LoadedMetadata } from "../checkpoint/checkpoint_rows.ts";
+import type { LoadedCheckpoint } from "../checkpoint/checkpoint_rows.ts";
 import type { LogBuffer } from "../log/log_buffer.ts";
 import {
   messageSize,
@@ -85,7 +85,7 @@ export class QueueReplay {
   #sequence = 0;
 
   /** @param loaded Becomes part of the result: it must not be used by anybody else. */
-  constructor(loaded: LoadedMetadata) {
+  constructor(loaded: LoadedCheckpoint) {
     this.#state = loaded.state;
     this.#appliedLsn = loaded.appliedLsn;
     this.#sessionMax = loaded.nextSession - 1;

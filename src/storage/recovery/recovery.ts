@@ -14,7 +14,7 @@
  *
  * Every segment found is sealed: the log goes on in a new one, where the last whole block ends.
  */
-import type { LoadedMetadata } from "../checkpoint/checkpoint_rows.ts";
+import type { LoadedCheckpoint } from "../checkpoint/checkpoint_rows.ts";
 import type { Disk } from "../disk/disk.ts";
 import { type Block, type Damage, FIRST_LSN, readBlocks, SEGMENT_HEADER_BYTES, segmentName } from "../log/segment.ts";
 import { SegmentReader } from "../log/segment_files.ts";
@@ -103,7 +103,7 @@ export interface RecoveryOptions {
 export function recover(
   disk: Disk,
   walDirectory: string,
-  loaded: LoadedMetadata,
+  loaded: LoadedCheckpoint,
   options: RecoveryOptions,
 ): Recovered {
   const recovered = examine(disk, walDirectory, loaded, options);
@@ -119,7 +119,7 @@ export function recover(
 export function examine(
   disk: Disk,
   walDirectory: string,
-  loaded: LoadedMetadata,
+  loaded: LoadedCheckpoint,
   options: RecoveryOptions,
 ): Recovered {
   return new Recovery(disk, walDirectory, loaded, options).run();
@@ -155,7 +155,7 @@ class Recovery {
   #bytes = 0;
   #tornBytes = 0;
 
-  constructor(disk: Disk, directory: string, loaded: LoadedMetadata, options: RecoveryOptions) {
+  constructor(disk: Disk, directory: string, loaded: LoadedCheckpoint, options: RecoveryOptions) {
     this.#disk = disk;
     this.#directory = directory;
     this.#appliedLsn = this.#accountedLsn = loaded.appliedLsn;

@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { FORMAT_VERSION } from "../../../src/storage/log/segment.ts";
 import { recover } from "../../../src/storage/recovery/recovery.ts";
 import { FaultyDisk } from "../../storage/disk/faulty_disk.ts";
-import { CREATED_MS, loadedMetadata, LogWriter, receiver, subscription } from "../../storage/log/log_writer.ts";
+import { CREATED_MS, loadedCheckpoint, LogWriter, receiver, subscription } from "../../storage/log/log_writer.ts";
 
 const NAME = "0000000000000040.wal";
 const GOLDEN = Deno.readFileSync(new URL(`version_1/${NAME}`, import.meta.url));
@@ -65,7 +65,7 @@ Deno.test("the golden segment of version 1 is recovered as it was written", () =
   const disk = new FaultyDisk();
   disk.makeDirectory("/wal");
   disk.put(`/wal/${NAME}`, GOLDEN);
-  const result = recover(disk, "/wal", loadedMetadata(), { validation: "records", onCorruption: "refuse" });
+  const result = recover(disk, "/wal", loadedCheckpoint(), { validation: "records", onCorruption: "refuse" });
   const { positions } = writeGolden();
   const [plain, retained, own] = positions as [number, number, number];
   const { sessions, wills, owed, groupBacklog } = result.state;

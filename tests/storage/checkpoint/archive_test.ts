@@ -8,7 +8,7 @@ import type { ArchivedMessage } from "../../../src/storage/checkpoint/checkpoint
 import { StorageFailed } from "../../../src/storage/model/errors.ts";
 
 /** Counts the queries it answers from messages at multiples of 100. */
-class CountingMetadata {
+class CountingCheckpoint {
   queries = 0;
   readonly #messages: readonly ArchivedMessage[];
 
@@ -41,7 +41,7 @@ function payloadIn(archive: Archive, position: number): number {
 }
 
 Deno.test("Archive gives back every field of a message", () => {
-  const archive = new Archive(new CountingMetadata(4), 1_000);
+  const archive = new Archive(new CountingCheckpoint(4), 1_000);
   const message = new Message();
   archive.read(200, message);
   assert.deepEqual(message.topicBytes.slice(message.topicStart, message.topicEnd), Uint8Array.of(0, 1, 0x74));
@@ -55,34 +55,34 @@ Deno.test("Archive gives back every field of a message", () => {
 });
 
 Deno.test("Archive reads a queue in windows, also two at once", () => {
-  const metadata = new CountingMetadata(5_000);
-  const archive = new Archive(metadata, 1e9);
+  const checkpoint = new CountingCheckpoint(5_000);
+  const archive = new Archive(checkpoint, 1e9);
   for (let index = 0; index < 2_000; index++) {
     assert.equal(payloadIn(archive, (index + 1) * 100), index % 256);
     assert.equal(payloadIn(archive, (index + 3_001) * 100), (index + 3_000) % 256);
   }
-  assert(metadata.queries <= 40, `${metadata.queries} queries for 4 000 messages`);
+  assert(checkpoint.queries <= 40, `${checkpoint.queries} queries for 4 000 messages`);
 });
 
 Deno.test("Archive asks for one message alone when nobody reads on from it", () => {
-  const metadata = new CountingMetadata(200_000);
-  const archive = new Archive(metadata, 1e9);
+  const checkpoint = new CountingCheckpoint(200_000);
+  const archive = new Archive(checkpoint, 1e9);
   for (const position of [15_000_000, 100, 10_000_000]) payloadIn(archive, position);
-  assert.equal(metadata.queries, 3);
+  assert.equal(checkpoint.queries, 3);
   payloadIn(archive, 15_000_000);
-  assert.equal(metadata.queries, 3, "kept for a while");
+  assert.equal(checkpoint.queries, 3, "kept for a while");
 });
 
 Deno.test("Archive says that a message is not there, and passes on what the database says", () => {
-  const metadata = new CountingMetadata(2);
-  const archive = new Archive(metadata, 1_000);
+  const checkpoint = new CountingCheckpoint(2);
+  const archive = new Archive(checkpoint, 1_000);
   for (const position of [150, 900]) {
     assert.throws(() => archive.sizeOf(position), (failure) => {
       return failure instanceof StorageFailed && failure.reason === "corrupt" && failure.detail.includes(`${position}`);
     });
   }
   const failure = new StorageFailed({ operation: "read", path: "x", reason: "sqlite", detail: "no" });
-  metadata.readMessages = () => {
+  checkpoint.readMessages = () => {
     throw failure;
   };
   assert.throws(() => archive.sizeOf(100), failure);

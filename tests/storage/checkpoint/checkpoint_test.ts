@@ -5,11 +5,11 @@
 
 import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
-import { Metadata } from "../../../src/storage/checkpoint/checkpoint.ts";
+import { Checkpoint } from "../../../src/storage/checkpoint/checkpoint.ts";
 import type {
   ArchivedMessage,
   ArchivedProgress,
-  LoadedMetadata,
+  LoadedCheckpoint,
   OwedRow,
 } from "../../../src/storage/checkpoint/checkpoint_rows.ts";
 import { isDeviceFailure, sqliteFailure } from "../../../src/storage/checkpoint/sqlite_failure.ts";
@@ -38,8 +38,8 @@ const JOURNAL_MODES = ["DELETE", "TRUNCATE", "PERSIST", "MEMORY", "WAL", "OFF"] 
 /** Above what fits 32 bits, and above 2^51. */
 const FAR = 2 ** 52 + 8;
 
-test("of a new file is empty and starts at the first LSN", ({ metadata }) => {
-  const loaded = metadata.load();
+test("of a new file is empty and starts at the first LSN", ({ checkpoint }) => {
+  const loaded = checkpoint.load();
   assert.deepEqual(loaded.state, emptyState());
   assert.equal(loaded.owed.size, 0);
   assert.deepEqual(loaded.groupBacklog, []);
@@ -47,15 +47,15 @@ test("of a new file is empty and starts at the first LSN", ({ metadata }) => {
   assert.equal(loaded.messages.sizes.length, 0);
   assert.equal(loaded.appliedLsn, FIRST_LSN);
   assert.equal(loaded.nextSession, 1);
-  assert.deepEqual(metadata.readMessages(0, 10, 1000), []);
-  assert.deepEqual(metadata.weaknesses, []);
+  assert.deepEqual(checkpoint.readMessages(0, 10, 1000), []);
+  assert.deepEqual(checkpoint.weaknesses, []);
 });
 
 test("gives back a rich state after reopening", (subject) => {
-  const { metadata } = subject;
+  const { checkpoint } = subject;
   const state = richState();
-  metadata.addMessages([message(96), message(FAR)], RICH_OWED);
-  metadata.apply(state, [], FAR + 1000, 4_000_000_000);
+  checkpoint.addMessages([message(96), message(FAR)], RICH_OWED);
+  checkpoint.apply(state, [], FAR + 1000, 4_000_000_000);
   const loaded = subject.reopen().load();
   assert.deepEqual(loaded.state, state);
   assert.equal(loaded.appliedLsn, FAR + 1000);
@@ -67,81 +67,81 @@ test("gives back a rich state after reopening", (subject) => {
 });
 
 test("doing every step of a move twice is doing it once", (subject) => {
-  const { metadata } = subject;
+  const { checkpoint } = subject;
   const steps = () => {
-    metadata.addMessages([message(96), message(FAR)], RICH_OWED);
-    metadata.apply(richState(), [progress("SENT", 7, 96, 5)], 2000, 9);
+    checkpoint.addMessages([message(96), message(FAR)], RICH_OWED);
+    checkpoint.apply(richState(), [progress("SENT", 7, 96, 5)], 2000, 9);
   };
   steps();
-  const once = metadata.load();
-  const bytesOnce = metadata.readMessages(0, 10, 10_000);
+  const once = checkpoint.load();
+  const bytesOnce = checkpoint.readMessages(0, 10, 10_000);
   steps();
-  assert.deepEqual(metadata.load(), once);
-  assert.deepEqual(metadata.readMessages(0, 10, 10_000), bytesOnce);
+  assert.deepEqual(checkpoint.load(), once);
+  assert.deepEqual(checkpoint.readMessages(0, 10, 10_000), bytesOnce);
 });
 
-test("keeps owed messages in the order they were added, whatever their positions", ({ metadata }) => {
-  metadata.addMessages([], [300, 100, 200].map((position) => ({ session: 1, owed: owed({ position }) })));
-  metadata.addMessages([], [{ session: 1, owed: owed({ position: 50 }) }]);
-  assert.deepEqual(positionsOwed(metadata, 1), [300, 100, 200, 50]);
+test("keeps owed messages in the order they were added, whatever their positions", ({ checkpoint }) => {
+  checkpoint.addMessages([], [300, 100, 200].map((position) => ({ session: 1, owed: owed({ position }) })));
+  checkpoint.addMessages([], [{ session: 1, owed: owed({ position: 50 }) }]);
+  assert.deepEqual(positionsOwed(checkpoint, 1), [300, 100, 200, 50]);
 });
 
-test("adding a row again gives it the new values in its old place", ({ metadata }) => {
+test("adding a row again gives it the new values in its old place", ({ checkpoint }) => {
   const group = { ordinal: 1, name: "g", filter: "t" };
-  metadata.addMessages([message(96)], [
+  checkpoint.addMessages([message(96)], [
     { session: 1, owed: owed({ position: 96 }) },
     { session: 1, owed: owed({ position: 200 }) },
     { session: 1, owed: owed({ position: 96, group }) },
   ]);
   const changed = owed({ position: 96, packetId: 8, isReceived: true, identifiers: [4] });
   const moved = owed({ position: 96, packetId: 9, group });
-  metadata.addMessages([{ ...message(96), retain: true }], [{ session: 1, owed: changed }, {
+  checkpoint.addMessages([{ ...message(96), retain: true }], [{ session: 1, owed: changed }, {
     session: 2,
     owed: moved,
   }]);
-  const loaded = metadata.load();
+  const loaded = checkpoint.load();
   assert.deepEqual(loaded.owed, new Map([[1, [changed, owed({ position: 200 })]], [2, [moved]]]));
-  assert.equal(metadata.readMessages(0, 10, 1000)[0]!.retain, true);
+  assert.equal(checkpoint.readMessages(0, 10, 1000)[0]!.retain, true);
 });
 
 test("adds all of a transaction or nothing", (subject) => {
   subject.withOther((other) =>
     other.exec("CREATE TRIGGER t BEFORE INSERT ON owed WHEN new.position = 200 BEGIN SELECT raise(ABORT, 'no'); END")
   );
-  const { metadata } = subject;
+  const { checkpoint } = subject;
   const rows = [100, 200].map((position) => ({ session: 1, owed: owed({ position }) }));
-  const failure = failureOf(() => metadata.addMessages([message(100)], rows));
+  const failure = failureOf(() => checkpoint.addMessages([message(100)], rows));
   assert.equal(failure.reason, "sqlite");
   assert(failure.cause instanceof Error);
-  assert.equal(metadata.load().messages.positions.length, 0);
-  assert.equal(metadata.load().owed.size, 0);
-  metadata.addMessages([message(100)], [rows[0]!]);
-  assert.deepEqual(positionsOwed(metadata, 1), [100]);
+  assert.equal(checkpoint.load().messages.positions.length, 0);
+  assert.equal(checkpoint.load().owed.size, 0);
+  checkpoint.addMessages([message(100)], [rows[0]!]);
+  assert.deepEqual(positionsOwed(checkpoint, 1), [100]);
 });
 
 test("takes several steps into one transaction, and gives all of it back", (subject) => {
-  const { metadata } = subject;
-  metadata.begin();
-  metadata.addMessages([message(100)], [{ session: 1, owed: owed({ position: 100 }) }]);
-  metadata.addMessages([message(200)], []);
-  assert.equal(metadata.readMessages(0, 10, 1000).length, 2);
-  metadata.checkpoint();
+  const { checkpoint } = subject;
+  checkpoint.begin();
+  checkpoint.addMessages([message(100)], [{ session: 1, owed: owed({ position: 100 }) }]);
+  checkpoint.addMessages([message(200)], []);
+  assert.equal(checkpoint.readMessages(0, 10, 1000).length, 2);
+  checkpoint.flush();
   assert.equal(loadCopy(subject.path).messages.positions.length, 0);
-  metadata.rollback();
-  assert.equal(metadata.load().messages.positions.length, 0);
-  metadata.rollback();
+  checkpoint.rollback();
+  assert.equal(checkpoint.load().messages.positions.length, 0);
+  checkpoint.rollback();
 
-  metadata.begin();
-  metadata.addMessages([message(100)], []);
-  metadata.addMessages([message(200)], []);
-  metadata.commit();
+  checkpoint.begin();
+  checkpoint.addMessages([message(100)], []);
+  checkpoint.addMessages([message(200)], []);
+  checkpoint.commit();
   assert.deepEqual([...loadCopy(subject.path).messages.positions], [100, 200]);
-  assert.throws(() => metadata.commit(), /no transaction is open/);
+  assert.throws(() => checkpoint.commit(), /no transaction is open/);
 
-  metadata.begin();
-  metadata.addMessages([message(300)], []);
-  assert.throws(() => metadata.begin(), /a transaction is open already/);
-  assert.throws(() => metadata.apply(emptyState(), [], 1, 1), /a transaction is open/);
+  checkpoint.begin();
+  checkpoint.addMessages([message(300)], []);
+  assert.throws(() => checkpoint.begin(), /a transaction is open already/);
+  assert.throws(() => checkpoint.apply(emptyState(), [], 1, 1), /a transaction is open/);
   assert.deepEqual([...subject.reopen().load().messages.positions], [100, 200]);
 });
 
@@ -149,23 +149,23 @@ test("takes back the whole open transaction when a step of it fails", (subject) 
   subject.withOther((other) =>
     other.exec("CREATE TRIGGER t BEFORE INSERT ON owed WHEN new.position = 200 BEGIN SELECT raise(ABORT, 'no'); END")
   );
-  const { metadata } = subject;
-  metadata.begin();
-  metadata.addMessages([message(100)], [{ session: 1, owed: owed({ position: 100 }) }]);
+  const { checkpoint } = subject;
+  checkpoint.begin();
+  checkpoint.addMessages([message(100)], [{ session: 1, owed: owed({ position: 100 }) }]);
   const failure = failureOf(() =>
-    metadata.addMessages([message(200)], [{ session: 1, owed: owed({ position: 200 }) }])
+    checkpoint.addMessages([message(200)], [{ session: 1, owed: owed({ position: 200 }) }])
   );
   assert.equal(failure.reason, "sqlite");
-  metadata.rollback();
-  assert.equal(metadata.load().messages.positions.length, 0);
-  metadata.begin();
-  metadata.addMessages([message(100)], []);
-  metadata.commit();
-  assert.deepEqual([...metadata.load().messages.positions], [100]);
+  checkpoint.rollback();
+  assert.equal(checkpoint.load().messages.positions.length, 0);
+  checkpoint.begin();
+  checkpoint.addMessages([message(100)], []);
+  checkpoint.commit();
+  assert.deepEqual([...checkpoint.load().messages.positions], [100]);
 });
 
-test("owes archived messages to Sessions that subscribe later", ({ metadata }) => {
-  metadata.addMessages([message(96), message(200)], [{ session: 2, owed: owed({ position: 96, packetId: 3 }) }]);
+test("owes archived messages to Sessions that subscribe later", ({ checkpoint }) => {
+  checkpoint.addMessages([message(96), message(200)], [{ session: 2, owed: owed({ position: 96, packetId: 3 }) }]);
   const owe = (session: number, position: number) =>
     ({ kind: "owe", session, position, flags: 5, identifiers: [session] }) as const;
   const steps = [
@@ -179,9 +179,9 @@ test("owes archived messages to Sessions that subscribe later", ({ metadata }) =
     progress("DONE", 1, 200, 5),
   ];
   for (let times = 0; times < 2; times++) {
-    metadata.apply(ended(3), steps, 1000, 9);
+    checkpoint.apply(ended(3), steps, 1000, 9);
     assert.deepEqual(
-      metadata.load().owed,
+      checkpoint.load().owed,
       new Map([
         [2, [owed({ position: 96, packetId: 3 })]],
         [1, [owed({ position: 96, size: sizeOf(message(96)), flags: 5, identifiers: [1], packetId: 4 })]],
@@ -190,23 +190,23 @@ test("owes archived messages to Sessions that subscribe later", ({ metadata }) =
   }
 });
 
-test("discards leftovers at or above a position", ({ metadata }) => {
+test("discards leftovers at or above a position", ({ checkpoint }) => {
   const group = { ordinal: 1, name: "g", filter: "t" };
   const positions = [100, 200, 300];
-  metadata.addMessages(positions.map(message), [
+  checkpoint.addMessages(positions.map(message), [
     ...positions.map((position) => ({ session: 1, owed: owed({ position, flags: 2, isReceived: true }) })),
     ...positions.map((position) => ({ session: 0, owed: owed({ position, group }) })),
   ]);
-  metadata.discardFrom(200);
-  const loaded = metadata.load();
+  checkpoint.discardFrom(200);
+  const loaded = checkpoint.load();
   assert.deepEqual([...loaded.messages.positions], [100]);
-  assert.deepEqual(positionsOwed(metadata, 1), [100]);
+  assert.deepEqual(positionsOwed(checkpoint, 1), [100]);
   assert.deepEqual(loaded.groupBacklog, [{ position: 100, group }]);
 });
 
 test("applies changes of a Session to what is there", (subject) => {
-  const { metadata } = subject;
-  metadata.apply(richState(), [], 1000, 9);
+  const { checkpoint } = subject;
+  checkpoint.apply(richState(), [], 1000, 9);
   const change = emptyState();
   const session = sessionOf(change, 1);
   session.offlineAtMs = 1_700_000_000_999;
@@ -216,8 +216,8 @@ test("applies changes of a Session to what is there", (subject) => {
   session.inboundPacketIds.set(10, false).set(12, true).set(65_535, true);
   change.retained.set("a/b", null).set("ü/€/😀", 4000).set("other", 5000);
   change.wills.set("alive", null).set("waiting", { will: WILL, dueMs: undefined });
-  metadata.apply(change, [], 2000, 9);
-  metadata.apply(change, [], 2000, 9);
+  checkpoint.apply(change, [], 2000, 9);
+  checkpoint.apply(change, [], 2000, 9);
 
   const expected = richState();
   const changed = sessionOf(expected, 1);
@@ -235,34 +235,34 @@ test("applies changes of a Session to what is there", (subject) => {
 
   const opened = emptyState();
   Object.assign(sessionOf(opened, 1), { opened: openOf(1, "renamed", 5), offlineAtMs: null });
-  subject.metadata.apply(opened, [], 3000, 9);
+  subject.checkpoint.apply(opened, [], 3000, 9);
   Object.assign(changed, { opened: openOf(1, "renamed", 5), offlineAtMs: null });
-  assert.deepEqual(subject.metadata.load().state, expected);
+  assert.deepEqual(subject.checkpoint.load().state, expected);
 });
 
-test("forgets a Session that ended with all that was its own", ({ metadata }) => {
-  metadata.addMessages([message(96)], RICH_OWED);
-  metadata.apply(richState(), [], 1000, 9);
-  metadata.apply(ended(1), [], 2000, 9);
-  const loaded = metadata.load();
+test("forgets a Session that ended with all that was its own", ({ checkpoint }) => {
+  checkpoint.addMessages([message(96)], RICH_OWED);
+  checkpoint.apply(richState(), [], 1000, 9);
+  checkpoint.apply(ended(1), [], 2000, 9);
+  const loaded = checkpoint.load();
   assert.deepEqual([...loaded.state.sessions.keys()], [7]);
   assert.deepEqual([...loaded.owed.keys()], [7]);
-  metadata.apply(ended(1), [], 2000, 9);
-  assert.deepEqual(metadata.load(), loaded);
+  checkpoint.apply(ended(1), [], 2000, 9);
+  assert.deepEqual(checkpoint.load(), loaded);
 });
 
-test("leaves out what a change says of a Session whose opening was lost", ({ metadata }) => {
+test("leaves out what a change says of a Session whose opening was lost", ({ checkpoint }) => {
   const change = emptyState();
   const session = sessionOf(change, 5);
   session.offlineAtMs = 1;
   session.subscriptions.set("t", subscription({ filter: "t" }));
   session.inboundPacketIds.set(1, true);
-  metadata.apply(change, [], 1000, 6);
-  assert.deepEqual(metadata.load().state, emptyState());
+  checkpoint.apply(change, [], 1000, 6);
+  assert.deepEqual(checkpoint.load().state, emptyState());
 });
 
-test("applies progress of single messages in order, and again", ({ metadata }) => {
-  metadata.addMessages(
+test("applies progress of single messages in order, and again", ({ checkpoint }) => {
+  checkpoint.addMessages(
     [],
     [1, 2].flatMap((session) => [100, 200, 300].map((position) => ({ session, owed: owed({ position, flags: 2 }) }))),
   );
@@ -277,23 +277,23 @@ test("applies progress of single messages in order, and again", ({ metadata }) =
     progress("SENT", 1, 999, 14),
   ];
   for (let times = 0; times < 2; times++) {
-    metadata.apply(emptyState(), steps, 1000, 9);
-    assert.deepEqual(metadata.load().owed.get(1), [
+    checkpoint.apply(emptyState(), steps, 1000, 9);
+    assert.deepEqual(checkpoint.load().owed.get(1), [
       owed({ position: 100, flags: 2, packetId: 11, isReceived: true }),
       owed({ position: 200, flags: 2, packetId: 12 }),
     ]);
-    assert.deepEqual(positionsOwed(metadata, 2), [200, 300]);
+    assert.deepEqual(positionsOwed(checkpoint, 2), [200, 300]);
   }
 });
 
-test("applies no record of one delivery to another one of the same message to the same Session", ({ metadata }) => {
+test("applies no record of one delivery to another one of the same message to the same Session", ({ checkpoint }) => {
   const rows = [
     owed({ position: 100, packetId: 5 }),
     owed({ position: 200, packetId: 6, flags: 2 }),
     owed({ position: 300, packetId: 7 }),
     owed({ position: 400 }),
   ];
-  metadata.addMessages([], rows.map((row) => ({ session: 1, owed: row })));
+  checkpoint.addMessages([], rows.map((row) => ({ session: 1, owed: row })));
   const steps = [
     progress("SENT", 1, 100, 9),
     progress("DONE", 1, 100, 9),
@@ -301,29 +301,29 @@ test("applies no record of one delivery to another one of the same message to th
     progress("DONE", 1, 300, 0),
     progress("DONE", 1, 400, 9),
   ];
-  metadata.apply(emptyState(), steps, 1000, 9);
-  assert.deepEqual(metadata.load().owed.get(1), rows);
+  checkpoint.apply(emptyState(), steps, 1000, 9);
+  assert.deepEqual(checkpoint.load().owed.get(1), rows);
 });
 
-test("gives nobody what a Session that is not recorded received of a group", ({ metadata }) => {
+test("gives nobody what a Session that is not recorded received of a group", ({ checkpoint }) => {
   const group = { ordinal: 1, name: "g", filter: "t" };
-  metadata.apply(members(3, 4), [], 500, 9);
-  metadata.addMessages([], [
+  checkpoint.apply(members(3, 4), [], 500, 9);
+  checkpoint.addMessages([], [
     { session: 3, owed: owed({ position: 100, group, flags: 2, packetId: 5 }) },
     { session: 3, owed: owed({ position: 200, group, flags: 2, packetId: 6 }) },
     { session: 3, owed: owed({ position: 300, group, packetId: 7 }) },
   ]);
   const steps = [progress("RECEIVED", 0, 100, 0, 1), progress("SENT", 0, 200, 0, 1), progress("SENT", 4, 300, 0, 1)];
-  metadata.apply(emptyState(), steps, 1000, 9);
-  const loaded = metadata.load();
+  checkpoint.apply(emptyState(), steps, 1000, 9);
+  const loaded = checkpoint.load();
   assert.deepEqual([...loaded.owed], [[4, [owed({ position: 300, group })]]]);
   assert.deepEqual(loaded.groupBacklog, [{ position: 200, group }]);
 });
 
-test("moves a message of a shared group to the Session it was sent to", ({ metadata }) => {
+test("moves a message of a shared group to the Session it was sent to", ({ checkpoint }) => {
   const group = { ordinal: 2, name: "g", filter: "t" };
-  metadata.apply(members(3, 4), [], 500, 9);
-  metadata.addMessages([], [
+  checkpoint.apply(members(3, 4), [], 500, 9);
+  checkpoint.addMessages([], [
     { session: 0, owed: owed({ position: 100, group }) },
     { session: 3, owed: owed({ position: 200, group }) },
     { session: 3, owed: owed({ position: 200 }) },
@@ -331,7 +331,7 @@ test("moves a message of a shared group to the Session it was sent to", ({ metad
     { session: 3, owed: owed({ position: 400, group }) },
     { session: 0, owed: owed({ position: 500, group, flags: 2 }) },
   ]);
-  metadata.apply(
+  checkpoint.apply(
     emptyState(),
     [
       progress("SENT", 4, 100, 21, 2),
@@ -345,7 +345,7 @@ test("moves a message of a shared group to the Session it was sent to", ({ metad
     1000,
     9,
   );
-  const loaded = metadata.load();
+  const loaded = checkpoint.load();
   assert.deepEqual(loaded.owed.get(3), [owed({ position: 200 })]);
   assert.deepEqual(loaded.owed.get(4), [
     owed({ position: 100, group, packetId: 21 }),
@@ -355,18 +355,18 @@ test("moves a message of a shared group to the Session it was sent to", ({ metad
   assert.deepEqual(loaded.groupBacklog, [{ position: 300, group }]);
 });
 
-test("gives a shared message as the subscription of the member that takes it says", ({ metadata }) => {
+test("gives a shared message as the subscription of the member that takes it says", ({ checkpoint }) => {
   const group = { ordinal: 1, name: "g", filter: "t" };
   const filter = "$share/g/t";
   const before = members(3, 4, 5, 6);
   const of = (state: DurableState, session: number) => sessionOf(state, session).subscriptions;
   of(before, 4).set(filter, subscription({ filter, qos: 2, retainAsPublished: true, subscriptionIdentifier: 7 }));
   of(before, 6).set(filter, subscription({ filter, qos: 2 }));
-  metadata.apply(before, [], 500, 9);
+  checkpoint.apply(before, [], 500, 9);
   const published = { qos: 2, retain: true } as const;
   const row = (session: number, position: number) => ({ session, owed: owed({ position, group, identifiers: [1] }) });
   const positions = [100, 200, 300, 400, 500];
-  metadata.addMessages(
+  checkpoint.addMessages(
     positions.map((position) => ({ ...message(position), ...published })),
     [...positions.map((position) => row(3, position)), row(0, 600)],
   );
@@ -374,7 +374,7 @@ test("gives a shared message as the subscription of the member that takes it say
   of(change, 5).set(filter, subscription({ filter, qos: 1 }));
   const shared = new Map([[filter, subscription({ filter, qos: 2, subscriptionIdentifier: 8 })]]);
   of(change, 6).set(filter, null);
-  metadata.apply(
+  checkpoint.apply(
     change,
     [
       progress("SENT", 4, 100, 11, 1),
@@ -394,7 +394,7 @@ test("gives a shared message as the subscription of the member that takes it say
     9,
   );
   assert.deepEqual(
-    metadata.load().owed,
+    checkpoint.load().owed,
     new Map([
       [3, [
         owed({ position: 400, group, packetId: 14, flags: 1, identifiers: [1] }),
@@ -410,10 +410,10 @@ test("gives a shared message as the subscription of the member that takes it say
   );
 });
 
-test("gives what an ended Session leaves to its shared group, and no more", ({ metadata }) => {
+test("gives what an ended Session leaves to its shared group, and no more", ({ checkpoint }) => {
   const group = { ordinal: 1, name: "g", filter: "t" };
-  metadata.apply(members(3, 4), [], 500, 9);
-  metadata.addMessages([], [
+  checkpoint.apply(members(3, 4), [], 500, 9);
+  checkpoint.addMessages([], [
     { session: 3, owed: owed({ position: 100, group, flags: 2 }) },
     { session: 3, owed: owed({ position: 200, group, flags: 1, packetId: 5 }) },
     { session: 3, owed: owed({ position: 300, group, flags: 2, packetId: 6 }) },
@@ -423,36 +423,36 @@ test("gives what an ended Session leaves to its shared group, and no more", ({ m
     { session: 3, owed: owed({ position: 700, group, packetId: 8 }) },
   ]);
   // Sent to the ending Session within the same change, and taken from it by another member after its end.
-  metadata.apply(ended(3), [progress("SENT", 3, 600, 9, 1), progress("SENT", 4, 700, 1, 1)], 1000, 9);
-  const loaded = metadata.load();
+  checkpoint.apply(ended(3), [progress("SENT", 3, 600, 9, 1), progress("SENT", 4, 700, 1, 1)], 1000, 9);
+  const loaded = checkpoint.load();
   assert.deepEqual(loaded.groupBacklog.map((entry) => entry.position), [100, 200, 600]);
   assert.deepEqual(loaded.owed, new Map([[4, [owed({ position: 700, group, packetId: 1 })]]]));
 });
 
-test("drops the backlog of a shared group with its last member", ({ metadata }) => {
+test("drops the backlog of a shared group with its last member", ({ checkpoint }) => {
   const group = { ordinal: 1, name: "g", filter: "t" };
   const other = { ordinal: 2, name: "g", filter: "u" };
   const state = members(3, 4);
   sessionOf(state, 4).subscriptions.set("$share/g/u", subscription({ filter: "$share/g/u" }));
-  metadata.apply(state, [], 500, 9);
-  metadata.addMessages([], [
+  checkpoint.apply(state, [], 500, 9);
+  checkpoint.addMessages([], [
     { session: 0, owed: owed({ position: 100, group }) },
     { session: 0, owed: owed({ position: 100, group: other }) },
   ]);
-  metadata.apply(ended(3), [], 600, 9);
-  assert.equal(metadata.load().groupBacklog.length, 2);
+  checkpoint.apply(ended(3), [], 600, 9);
+  assert.equal(checkpoint.load().groupBacklog.length, 2);
   const change = emptyState();
   sessionOf(change, 4).subscriptions.set("$share/g/t", null);
-  metadata.apply(change, [], 700, 9);
-  assert.deepEqual(metadata.load().groupBacklog, [{ position: 100, group: other }]);
+  checkpoint.apply(change, [], 700, 9);
+  assert.deepEqual(checkpoint.load().groupBacklog, [{ position: 100, group: other }]);
 });
 
-test("reads messages in windows of a number and of bytes", ({ metadata }) => {
+test("reads messages in windows of a number and of bytes", ({ checkpoint }) => {
   const messages = Array.from({ length: 600 }, (_, index) => message(1000 + index * 8, index % 5));
-  metadata.addMessages(messages.toReversed(), []);
+  checkpoint.addMessages(messages.toReversed(), []);
   const found: ArchivedMessage[] = [];
   for (let from = 0;;) {
-    const window = metadata.readMessages(from, 256, 1_000_000);
+    const window = checkpoint.readMessages(from, 256, 1_000_000);
     assert(window.length <= 256);
     if (window.length === 0) break;
     found.push(...window);
@@ -460,13 +460,13 @@ test("reads messages in windows of a number and of bytes", ({ metadata }) => {
   }
   assert.deepEqual(found, messages);
   const sizes = messages.map(sizeOf);
-  assert.equal(metadata.readMessages(0, 256, 1).length, 1);
-  assert.equal(metadata.readMessages(0, 256, sizes[0]! + sizes[1]!).length, 2);
-  assert.equal(metadata.readMessages(0, 256, sizes[0]! + sizes[1]! - 1).length, 1);
-  assert.equal(metadata.readMessages(1001, 1, 100)[0]!.position, 1008);
+  assert.equal(checkpoint.readMessages(0, 256, 1).length, 1);
+  assert.equal(checkpoint.readMessages(0, 256, sizes[0]! + sizes[1]!).length, 2);
+  assert.equal(checkpoint.readMessages(0, 256, sizes[0]! + sizes[1]! - 1).length, 1);
+  assert.equal(checkpoint.readMessages(1001, 1, 100)[0]!.position, 1008);
 });
 
-test("loads more rows than it reads at once", ({ metadata }) => {
+test("loads more rows than it reads at once", ({ checkpoint }) => {
   const count = 9000;
   const messages = Array.from({ length: count }, (_, index) => message(64 + index * 8));
   const state = emptyState();
@@ -478,35 +478,35 @@ test("loads more rows than it reads at once", ({ metadata }) => {
     state.wills.set(`c${number}`, { will: WILL, dueMs: number });
   }
   sessionOf(state, 4096).subscriptions.set("b", subscription({ filter: "b" }));
-  metadata.addMessages(messages, messages.map(({ position }) => ({ session: 1, owed: owed({ position }) })));
-  metadata.apply(state, [], 1, 9999);
-  const loaded = metadata.load();
+  checkpoint.addMessages(messages, messages.map(({ position }) => ({ session: 1, owed: owed({ position }) })));
+  checkpoint.apply(state, [], 1, 9999);
+  const loaded = checkpoint.load();
   assert.deepEqual(loaded.state, state);
   assert.deepEqual([...loaded.messages.positions], messages.map((each) => each.position));
   assert.deepEqual(loaded.owed.get(1)!.map((each) => each.position), messages.map((each) => each.position));
 });
 
-test("removes a range with its owed rows, but not what is owed at QoS 2 to a recorded Session", ({ metadata }) => {
+test("removes a range with its owed rows, but not what is owed at QoS 2 to a recorded Session", ({ checkpoint }) => {
   const group = { ordinal: 1, name: "g", filter: "t" };
   const positions = [100, 200, 300, 400];
-  metadata.addMessages(positions.map((position) => message(position)), [
+  checkpoint.addMessages(positions.map((position) => message(position)), [
     ...positions.map((position) => ({ session: 1, owed: owed({ position, flags: 1 }) })),
     ...positions.map((position) => ({ session: 2, owed: owed({ position, flags: 2 | 4, packetId: 1 }) })),
     ...positions.map((position) => ({ session: 0, owed: owed({ position, flags: 2, group }) })),
   ]);
-  metadata.removeRange(200, 400);
-  const loaded = metadata.load();
+  checkpoint.removeRange(200, 400);
+  const loaded = checkpoint.load();
   assert.deepEqual([...loaded.messages.positions], [100, 400]);
-  assert.deepEqual(positionsOwed(metadata, 1), [100, 400]);
-  assert.deepEqual(positionsOwed(metadata, 2), positions);
+  assert.deepEqual(positionsOwed(checkpoint, 1), [100, 400]);
+  assert.deepEqual(positionsOwed(checkpoint, 2), positions);
   assert.deepEqual(loaded.groupBacklog.map((entry) => entry.position), [100, 400]);
-  metadata.removeRange(200, 400);
-  assert.deepEqual(metadata.load(), loaded);
+  checkpoint.removeRange(200, 400);
+  assert.deepEqual(checkpoint.load(), loaded);
 });
 
-test("removes all of a range but what is to be kept, and says how much", ({ metadata }) => {
+test("removes all of a range but what is to be kept, and says how much", ({ checkpoint }) => {
   const positions = Array.from({ length: 10_000 }, (_, index) => 64 + index * 8);
-  metadata.addMessages(positions.map((position) => message(position)), [
+  checkpoint.addMessages(positions.map((position) => message(position)), [
     { session: 1, owed: owed({ position: 64 }) },
     { session: 1, owed: owed({ position: 72 }) },
     { session: 1, owed: owed({ position: 96 }) },
@@ -514,48 +514,51 @@ test("removes all of a range but what is to be kept, and says how much", ({ meta
   const keep = new Set(positions.filter((position) => position % 24 === 0 || position === 64));
   const [first, end] = [72, 64 + 9000 * 8];
   const stay = positions.filter((position) => position < first || position >= end || keep.has(position));
-  assert.equal(metadata.removeAllBut(first, end, keep), positions.length - stay.length);
-  assert.deepEqual([...metadata.load().messages.positions], stay);
-  assert.deepEqual(positionsOwed(metadata, 1), [64, 72, 96]);
-  assert.equal(metadata.removeAllBut(first, end, keep), 0);
-  assert.equal(metadata.removeAllBut(0, 100, new Set([64])), 2);
-  assert.deepEqual(positionsOwed(metadata, 1), [64]);
+  assert.equal(checkpoint.removeAllBut(first, end, keep), positions.length - stay.length);
+  assert.deepEqual([...checkpoint.load().messages.positions], stay);
+  assert.deepEqual(positionsOwed(checkpoint, 1), [64, 72, 96]);
+  assert.equal(checkpoint.removeAllBut(first, end, keep), 0);
+  assert.equal(checkpoint.removeAllBut(0, 100, new Set([64])), 2);
+  assert.deepEqual(positionsOwed(checkpoint, 1), [64]);
 });
 
-test("says where Retained Messages are", ({ metadata }) => {
+test("says where Retained Messages are", ({ checkpoint }) => {
   const state = emptyState();
   state.retained.set("c", 300).set("a", 100).set("b", 200).set("d", FAR);
-  metadata.apply(state, [], 1000, 1);
-  assert.deepEqual(metadata.retainedPositions(0, FAR + 1), [100, 200, 300, FAR]);
-  assert.deepEqual(metadata.retainedPositions(100, 300), [100, 200]);
+  checkpoint.apply(state, [], 1000, 1);
+  assert.deepEqual(checkpoint.retainedPositions(0, FAR + 1), [100, 200, 300, FAR]);
+  assert.deepEqual(checkpoint.retainedPositions(100, 300), [100, 200]);
 });
 
-test("gives space back after much was removed", ({ metadata }) => {
+test("gives space back after much was removed", ({ checkpoint }) => {
   const messages = Array.from({ length: 2000 }, (_, index) => message(64 + index * 8, 4000));
-  metadata.addMessages(messages, []);
-  metadata.checkpoint();
-  const full = metadata.sizeBytes;
+  checkpoint.addMessages(messages, []);
+  checkpoint.flush();
+  const full = checkpoint.sizeBytes;
   assert(full > 2000 * 4000);
-  for (let from = 0; from < 2000; from += 100) metadata.removeRange(64 + from * 8, 64 + (from + 100) * 8);
-  metadata.checkpoint();
-  assert(metadata.sizeBytes < full / 2, `${metadata.sizeBytes} of ${full}`);
+  for (let from = 0; from < 2000; from += 100) checkpoint.removeRange(64 + from * 8, 64 + (from + 100) * 8);
+  checkpoint.flush();
+  assert(checkpoint.sizeBytes < full / 2, `${checkpoint.sizeBytes} of ${full}`);
 });
 
-test("measures the files it needs, also those not written yet", ({ metadata, path }) => {
+test("measures the files it needs, also those not written yet", ({ checkpoint, path }) => {
   const onDisk = () => [path, `${path}-wal`].reduce((sum, each) => sum + Deno.statSync(each).size, 0);
   for (let round = 0; round < 40; round++) {
-    metadata.addMessages(Array.from({ length: 100 }, (_, index) => message(64 + (round * 100 + index) * 8, 1000)), []);
-    assert(metadata.sizeBytes >= onDisk());
+    checkpoint.addMessages(
+      Array.from({ length: 100 }, (_, index) => message(64 + (round * 100 + index) * 8, 1000)),
+      [],
+    );
+    assert(checkpoint.sizeBytes >= onDisk());
   }
-  assert(metadata.sizeBytes < 2 * onDisk());
-  metadata.checkpoint();
+  assert(checkpoint.sizeBytes < 2 * onDisk());
+  checkpoint.flush();
   assert.equal(Deno.statSync(`${path}-wal`).size, 0);
-  assert.equal(metadata.sizeBytes, onDisk());
+  assert.equal(checkpoint.sizeBytes, onDisk());
 });
 
-test("keeps the WAL short by itself", ({ metadata, path }) => {
+test("keeps the WAL short by itself", ({ checkpoint, path }) => {
   for (let round = 0; round < 60; round++) {
-    metadata.addMessages(Array.from({ length: 50 }, (_, index) => message(64 + (round * 50 + index) * 8, 8000)), []);
+    checkpoint.addMessages(Array.from({ length: 50 }, (_, index) => message(64 + (round * 50 + index) * 8, 8000)), []);
   }
   assert(Deno.statSync(`${path}-wal`).size < 8 * 1024 * 1024);
   assert(Deno.statSync(path).size > 10 * 1024 * 1024);
@@ -564,28 +567,28 @@ test("keeps the WAL short by itself", ({ metadata, path }) => {
 for (const journalMode of JOURNAL_MODES) {
   for (const synchronous of ["OFF", "NORMAL", "FULL", "EXTRA"] as const) {
     test(`works with journal mode ${journalMode} and synchronous ${synchronous}`, (subject) => {
-      const { metadata } = subject;
-      metadata.addMessages([message(96), message(FAR)], RICH_OWED);
-      metadata.apply(richState(), [], 1000, 9);
-      metadata.removeRange(96, 97);
-      metadata.checkpoint();
-      assert.equal(metadata.sizeBytes, Deno.statSync(subject.path).size);
-      const before = metadata.load();
-      metadata.apply(emptyState(), [], 2000, 9);
+      const { checkpoint } = subject;
+      checkpoint.addMessages([message(96), message(FAR)], RICH_OWED);
+      checkpoint.apply(richState(), [], 1000, 9);
+      checkpoint.removeRange(96, 97);
+      checkpoint.flush();
+      assert.equal(checkpoint.sizeBytes, Deno.statSync(subject.path).size);
+      const before = checkpoint.load();
+      checkpoint.apply(emptyState(), [], 2000, 9);
       assert.equal(loadCopy(subject.path).appliedLsn, 2000);
-      metadata.apply(emptyState(), [], 1000, 9);
+      checkpoint.apply(emptyState(), [], 1000, 9);
       assert.deepEqual(before.state, richState());
       assert.deepEqual(subject.reopen().load(), before);
-      assert.equal(subject.metadata.weaknesses.length, Number(WEAK.has(journalMode)) + Number(synchronous === "OFF"));
+      assert.equal(subject.checkpoint.weaknesses.length, Number(WEAK.has(journalMode)) + Number(synchronous === "OFF"));
     }, { journalMode, synchronous });
   }
 }
 
 test("goes from every journal mode to every other", (subject) => {
-  subject.metadata.apply(richState(), [], 1000, 9);
+  subject.checkpoint.apply(richState(), [], 1000, 9);
   for (const journalMode of [...JOURNAL_MODES, ...JOURNAL_MODES.toReversed()]) {
     subject.reopen({ journalMode });
-    assert.deepEqual(subject.metadata.load().state, richState());
+    assert.deepEqual(subject.checkpoint.load().state, richState());
   }
 });
 
@@ -598,9 +601,9 @@ test("names in each weakness the setting and what it can cost", (subject) => {
 });
 
 test("leaves out who refers to whom when foreign keys are off, and nothing else", (subject) => {
-  const metadata = subject.reopen({ foreignKeys: false });
-  metadata.apply(richState(), [], 1000, 9);
-  metadata.apply(ended(1), [], 2000, 9);
+  const checkpoint = subject.reopen({ foreignKeys: false });
+  checkpoint.apply(richState(), [], 1000, 9);
+  checkpoint.apply(ended(1), [], 2000, 9);
   assert.deepEqual([...subject.reopen({ foreignKeys: true }).load().state.sessions.keys()], [7]);
 });
 
@@ -615,9 +618,9 @@ test("says which pragma did not take, what was asked and what it got", (subject)
     [{ journalMode: "wal" as "WAL" }, /pragma journal_mode must be one of DELETE, .*, not wal/],
     [{ tempStore: "" as "FILE" }, /pragma temp_store must be one of DEFAULT, FILE, MEMORY, not/],
   ];
-  subject.metadata.close();
+  subject.checkpoint.close();
   for (const [settings, message] of cases) {
-    const failure = failureOf(() => Metadata.open(subject.path, { ...DEFAULTS, ...settings }));
+    const failure = failureOf(() => Checkpoint.open(subject.path, { ...DEFAULTS, ...settings }));
     assert.equal(failure.reason, "pragma");
     assert.match(failure.message, message);
   }
@@ -625,16 +628,16 @@ test("says which pragma did not take, what was asked and what it got", (subject)
 });
 
 test("says so when journal mode WAL does not take", () => {
-  const failure = failureOf(() => Metadata.open(":memory:", DEFAULTS));
+  const failure = failureOf(() => Checkpoint.open(":memory:", DEFAULTS));
   assert.equal(failure.reason, "pragma");
   assert.match(failure.message, /pragma journal_mode did not take: asked for WAL \(wal\), got memory/);
 });
 
 test("refuses a newer version and leaves the file as it is", (subject) => {
-  subject.metadata.close();
+  subject.checkpoint.close();
   subject.withOther((other) => other.exec("PRAGMA user_version = 2"));
   const before = Deno.readFileSync(subject.path);
-  const failure = failureOf(() => Metadata.open(subject.path, { ...DEFAULTS, journalMode: "DELETE" }));
+  const failure = failureOf(() => Checkpoint.open(subject.path, { ...DEFAULTS, journalMode: "DELETE" }));
   assert.equal(failure.reason, "format");
   assert.match(failure.message, /it has version 2, this program knows up to 1; it was not touched/);
   assert.deepEqual(Deno.readFileSync(subject.path), before);
@@ -643,14 +646,14 @@ test("refuses a newer version and leaves the file as it is", (subject) => {
 });
 
 test("refuses the database of another application and leaves it as it is", (subject) => {
-  subject.metadata.close();
+  subject.checkpoint.close();
   for (const sql of ["CREATE TABLE theirs (a)", "PRAGMA application_id = 7", "PRAGMA user_version = 1"]) {
     const path = `${subject.path}.${sql.length}`;
     const other = new DatabaseSync(path);
     other.exec(sql);
     other.close();
     const before = Deno.readFileSync(path);
-    const failure = failureOf(() => Metadata.open(path, DEFAULTS));
+    const failure = failureOf(() => Checkpoint.open(path, DEFAULTS));
     assert.equal(failure.reason, "format");
     assert.match(failure.message, /database of another application; it was not touched/);
     assert.deepEqual(Deno.readFileSync(path), before);
@@ -659,19 +662,19 @@ test("refuses the database of another application and leaves it as it is", (subj
 });
 
 test("makes its tables in a file that a start left empty", (subject) => {
-  subject.metadata.close();
+  subject.checkpoint.close();
   const path = `${subject.path}.empty`;
   Deno.writeFileSync(path, new Uint8Array());
-  Metadata.open(path, DEFAULTS).close();
-  const metadata = Metadata.open(path, DEFAULTS);
-  assert.equal(metadata.load().appliedLsn, FIRST_LSN);
-  metadata.close();
+  Checkpoint.open(path, DEFAULTS).close();
+  const checkpoint = Checkpoint.open(path, DEFAULTS);
+  assert.equal(checkpoint.load().appliedLsn, FIRST_LSN);
+  checkpoint.close();
   subject.open();
 });
 
 test("tells an operator what to do with a file that is damaged", (subject) => {
-  subject.metadata.addMessages(Array.from({ length: 500 }, (_, index) => message(64 + index * 8, 500)), []);
-  subject.metadata.close();
+  subject.checkpoint.addMessages(Array.from({ length: 500 }, (_, index) => message(64 + index * 8, 500)), []);
+  subject.checkpoint.close();
   const whole = Deno.readFileSync(subject.path);
   const damages: [string, (bytes: Uint8Array) => void][] = [
     ["file is not a database", (bytes) => bytes.fill(0x78, 0, 100)],
@@ -682,11 +685,11 @@ test("tells an operator what to do with a file that is damaged", (subject) => {
     damage(bytes);
     Deno.writeFileSync(subject.path, bytes);
     const failure = failureOf(() => {
-      const metadata = Metadata.open(subject.path, DEFAULTS);
+      const checkpoint = Checkpoint.open(subject.path, DEFAULTS);
       try {
-        metadata.load();
+        checkpoint.load();
       } finally {
-        metadata.close();
+        checkpoint.close();
       }
     });
     assert.equal(failure.reason, "sqlite");
@@ -699,7 +702,7 @@ test("tells an operator what to do with a file that is damaged", (subject) => {
 });
 
 test("says that the directory must exist", ({ path }) => {
-  const failure = failureOf(() => Metadata.open(`${path}.d/promptmq.db`, DEFAULTS));
+  const failure = failureOf(() => Checkpoint.open(`${path}.d/promptmq.db`, DEFAULTS));
   assert.equal(failure.reason, "sqlite");
   assert.match(failure.message, /its directory must exist/);
 });
@@ -707,13 +710,13 @@ test("says that the directory must exist", ({ path }) => {
 test("fails with reason locked while another process writes, and goes on afterwards", (subject) => {
   subject.withOther((other) => {
     other.exec("BEGIN IMMEDIATE");
-    const failure = failureOf(() => subject.metadata.apply(richState(), [], 1000, 9));
+    const failure = failureOf(() => subject.checkpoint.apply(richState(), [], 1000, 9));
     assert.equal(failure.reason, "locked");
     assert.match(failure.message, /Cannot apply changes to .*another process holds the database/);
     other.exec("ROLLBACK");
   });
-  subject.metadata.apply(richState(), [], 1000, 9);
-  assert.equal(subject.metadata.load().appliedLsn, 1000);
+  subject.checkpoint.apply(richState(), [], 1000, 9);
+  assert.equal(subject.checkpoint.load().appliedLsn, 1000);
 });
 
 test("a reader elsewhere holds no checkpoint up", (subject) => {
@@ -721,15 +724,15 @@ test("a reader elsewhere holds no checkpoint up", (subject) => {
     other.exec("BEGIN");
     other.prepare("SELECT * FROM messages").all();
     for (let round = 0; round < 30; round++) {
-      subject.metadata.addMessages(
+      subject.checkpoint.addMessages(
         Array.from({ length: 50 }, (_, each) => message(64 + (round * 50 + each) * 8, 8000)),
         [],
       );
     }
-    subject.metadata.checkpoint();
+    subject.checkpoint.flush();
     other.exec("ROLLBACK");
   });
-  subject.metadata.checkpoint();
+  subject.checkpoint.flush();
   assert.equal(Deno.statSync(`${subject.path}-wal`).size, 0);
 });
 
@@ -759,20 +762,20 @@ Deno.test("sqliteFailure takes its reason from the result code, extended ones in
 });
 
 test("writes nothing more once a write failed without a way back", (subject) => {
-  const metadata = subject.reopen({ journalMode: "OFF" });
-  metadata.addMessages([message(96)], []);
+  const checkpoint = subject.reopen({ journalMode: "OFF" });
+  checkpoint.addMessages([message(96)], []);
   subject.withOther((other) =>
     other.exec("CREATE TRIGGER t BEFORE INSERT ON owed BEGIN SELECT raise(ABORT, 'no'); END")
   );
   assert.equal(
-    failureOf(() => metadata.addMessages([], [{ session: 1, owed: owed({ position: 1 }) }])).reason,
+    failureOf(() => checkpoint.addMessages([], [{ session: 1, owed: owed({ position: 1 }) }])).reason,
     "sqlite",
   );
-  const failure = failureOf(() => metadata.removeRange(0, 1000));
+  const failure = failureOf(() => checkpoint.removeRange(0, 1000));
   assert.equal(failure.reason, "io");
   assert.match(failure.message, /an earlier write failed \(no \(SQLite result code 19\)\), nothing can be written/);
-  assert.equal(failureOf(() => metadata.apply(emptyState(), [], 1, 1)).reason, "io");
-  assert.deepEqual([...metadata.load().messages.positions], [96]);
+  assert.equal(failureOf(() => checkpoint.apply(emptyState(), [], 1, 1)).reason, "io");
+  assert.deepEqual([...checkpoint.load().messages.positions], [96]);
 });
 
 const WEAK = new Set<string>(["OFF", "MEMORY"]);
@@ -873,7 +876,7 @@ function sizeOf({ topic, properties, payload }: ArchivedMessage): number {
 }
 
 /** Loads from a copy of the files of a database that is open, as a killed process leaves them. */
-function loadCopy(path: string): LoadedMetadata {
+function loadCopy(path: string): LoadedCheckpoint {
   const copy = `${path}.copy`;
   for (const suffix of ["", "-wal", "-journal"]) {
     try {
@@ -882,14 +885,14 @@ function loadCopy(path: string): LoadedMetadata {
       if (!(failure instanceof Deno.errors.NotFound)) throw failure;
     }
   }
-  const metadata = Metadata.open(copy, DEFAULTS);
-  const loaded = metadata.load();
-  metadata.close();
+  const checkpoint = Checkpoint.open(copy, DEFAULTS);
+  const loaded = checkpoint.load();
+  checkpoint.close();
   return loaded;
 }
 
-function positionsOwed(metadata: Metadata, session: number): number[] {
-  return (metadata.load().owed.get(session) ?? []).map((each) => each.position);
+function positionsOwed(checkpoint: Checkpoint, session: number): number[] {
+  return (checkpoint.load().owed.get(session) ?? []).map((each) => each.position);
 }
 
 function failureOf(run: () => unknown): StorageFailed {
@@ -905,29 +908,29 @@ function failureOf(run: () => unknown): StorageFailed {
 interface Subject {
   readonly path: string;
   /** The one that is open now. */
-  readonly metadata: Metadata;
-  open(settings?: Partial<SqliteSettings>): Metadata;
-  reopen(settings?: Partial<SqliteSettings>): Metadata;
+  readonly checkpoint: Checkpoint;
+  open(settings?: Partial<SqliteSettings>): Checkpoint;
+  reopen(settings?: Partial<SqliteSettings>): Checkpoint;
   /** Lends another connection to the same file. */
   withOther(use: (other: DatabaseSync) => void): void;
 }
 
 function test(title: string, run: (subject: Subject) => void, settings: Partial<SqliteSettings> = {}): void {
-  Deno.test(`metadata ${title}`, () => {
+  Deno.test(`checkpoint ${title}`, () => {
     const directory = Deno.makeTempDirSync();
     const path = `${directory}/promptmq.db`;
-    let metadata = Metadata.open(path, { ...DEFAULTS, ...settings });
+    let checkpoint = Checkpoint.open(path, { ...DEFAULTS, ...settings });
     const open = (changed: Partial<SqliteSettings> = {}) =>
-      metadata = Metadata.open(path, { ...DEFAULTS, ...settings, ...changed });
+      checkpoint = Checkpoint.open(path, { ...DEFAULTS, ...settings, ...changed });
     try {
       run({
         path,
-        get metadata() {
-          return metadata;
+        get checkpoint() {
+          return checkpoint;
         },
         open,
         reopen(changed) {
-          metadata.close();
+          checkpoint.close();
           return open(changed);
         },
         withOther(use) {
@@ -939,7 +942,7 @@ function test(title: string, run: (subject: Subject) => void, settings: Partial<
           }
         },
       });
-      metadata.close();
+      checkpoint.close();
     } finally {
       Deno.removeSync(directory, { recursive: true });
     }

@@ -116,7 +116,7 @@ storeTest("a start that removes the last segment does not make the next one take
   rig.log.endSegment();
   const { endLsn } = rig.log;
   const pass = rig.compactor.pass(rig.time.nowMs);
-  while (rig.metadata.load().appliedLsn < endLsn) pass.next();
+  while (rig.checkpoint.load().appliedLsn < endLsn) pass.next();
   assert(rig.blockBytes > 0, "moved, and not removed");
   const first = await rig.crash("kill");
   assert.equal(first.blockBytes, 0);
@@ -292,11 +292,11 @@ storeTest("messages that nobody needs leave the database", {
   await fillSegments(rig, broker, 3, [session]);
   rig.pass();
   const positions = broker.owedTo(session);
-  assert.equal(rig.metadata.load().messages.positions.length, positions.length);
+  assert.equal(rig.checkpoint.load().messages.positions.length, positions.length);
   while (broker.owedTo(session).length > 0) broker.finish(session);
   await broker.settle();
   rig.pass();
-  assert.equal(rig.metadata.load().messages.positions.length, 0);
+  assert.equal(rig.checkpoint.load().messages.positions.length, 0);
 });
 
 storeTest("a stretch of which few messages are needed is swept", {
@@ -311,11 +311,11 @@ storeTest("a stretch of which few messages are needed is swept", {
   broker.retain("kept", "kept");
   await fillSegments(rig, broker, 1, [session]);
   rig.pass();
-  const before = rig.metadata.load().messages.positions.length;
+  const before = rig.checkpoint.load().messages.positions.length;
   while (broker.owedTo(session).length > 0) broker.finish(session);
   await broker.settle();
   rig.pass();
-  const after = [...rig.metadata.load().messages.positions];
+  const after = [...rig.checkpoint.load().messages.positions];
   assert(after.length < before);
   for (const position of broker.owedTo(slow)) assert(after.includes(position));
   broker.checkReads();
@@ -401,18 +401,18 @@ storeTest("SQLite is told nothing that is not safe in the log yet", {
   const broker = new ModelBroker(rig);
   const session = broker.open();
   await fillSegments(rig, broker, 2, [session]);
-  const { appliedLsn } = rig.metadata.load();
+  const { appliedLsn } = rig.checkpoint.load();
   rig.disk.holdSyncs();
   // Known to the walk, and written, but not synced.
   broker.send(session);
   broker.commit();
   rig.pass();
-  assert.equal(rig.metadata.load().appliedLsn, appliedLsn);
+  assert.equal(rig.checkpoint.load().appliedLsn, appliedLsn);
   broker.checkReads();
   rig.disk.releaseSyncs();
   await rig.advance();
   rig.pass();
-  assert(rig.metadata.load().appliedLsn > appliedLsn);
+  assert(rig.checkpoint.load().appliedLsn > appliedLsn);
   broker.checkReads();
   const found = await rig.crash("power");
   broker.check(found, Infinity);
@@ -430,7 +430,7 @@ for (const method of ["begin", "addMessages", "commit", "apply"] as const) {
       const session = broker.open("a");
       const other = broker.open();
       await fillSegments(rig, broker, 5, [session, other]);
-      rig.failMetadata(method, n, FAILURE);
+      rig.failCheckpoint(method, n, FAILURE);
       assert.throws(() => rig.pass(), FAILURE);
       broker.checkReads();
       assert.equal(rig.log.segments[0]!.firstLsn, rig.opened.log.segments[0]!.firstLsn);
@@ -457,9 +457,9 @@ storeTest("what was copied in vain is not owed for ever when it was done before 
   const broker = new ModelBroker(rig);
   const session = broker.open();
   await fillSegments(rig, broker, 3, [session]);
-  rig.failMetadata("apply", 1, FAILURE);
+  rig.failCheckpoint("apply", 1, FAILURE);
   assert.throws(() => rig.pass(), FAILURE);
-  assert(rig.metadata.load().messages.positions.length > 3);
+  assert(rig.checkpoint.load().messages.positions.length > 3);
   while (broker.owedTo(session).length > 0) broker.finish(session);
   // What says so must be moved together with the messages.
   await fillSegments(rig, broker, 1, []);
@@ -483,7 +483,7 @@ storeTest("segments that could not be removed go with the next pass, and are not
   rig.disk.fail("remove", 2, "io");
   assert.throws(() => rig.pass(), StorageFailed);
   broker.checkReads();
-  rig.failMetadata("apply", 1, FAILURE);
+  rig.failCheckpoint("apply", 1, FAILURE);
   rig.pass();
   assert.equal(rig.log.sealedSegments.length, 0);
   assert.deepEqual(rig.segmentNames.length, rig.log.segments.length);
@@ -554,5 +554,5 @@ storeTest("a message that changes hands during a walk is not lost", {
     store.release(position);
   });
   assert.equal(payloadAt(store, position), "moves");
-  assert.equal(rig.metadata.load().messages.positions.length, 1);
+  assert.equal(rig.checkpoint.load().messages.positions.length, 1);
 });

@@ -3,7 +3,7 @@
  */
 import { Message } from "../../../src/protocol/message.ts";
 import type { QoS } from "../../../src/protocol/packets.ts";
-import type { LoadedMetadata } from "../../../src/storage/checkpoint/checkpoint_rows.ts";
+import type { LoadedCheckpoint } from "../../../src/storage/checkpoint/checkpoint_rows.ts";
 import type { Disk } from "../../../src/storage/disk/disk.ts";
 import { LogBuffer } from "../../../src/storage/log/log_buffer.ts";
 import {
@@ -245,7 +245,7 @@ export function receiver(session: number, more: Partial<RouteReceiver> = {}): Ro
 }
 
 /** The database of a store that is new, but for `more`. */
-export function loadedMetadata(more: Partial<LoadedMetadata> = {}): LoadedMetadata {
+export function loadedCheckpoint(more: Partial<LoadedCheckpoint> = {}): LoadedCheckpoint {
   return {
     state: emptyState(),
     owed: new Map(),

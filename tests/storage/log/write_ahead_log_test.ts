@@ -15,7 +15,7 @@ import {
   readBlocks,
   SEGMENT_HEADER_BYTES,
 } from "../../../src/storage/log/segment.ts";
-import { Log } from "../../../src/storage/log/write_ahead_log.ts";
+import { WriteAheadLog } from "../../../src/storage/log/write_ahead_log.ts";
 import { FaultyDisk } from "../disk/faulty_disk.ts";
 import { HandleWatch } from "../disk/handle_watch.ts";
 import { messageOf, WAL } from "../store_rig.ts";
@@ -23,14 +23,14 @@ import { messageOf, WAL } from "../store_rig.ts";
 interface Subject {
   readonly disk: FaultyDisk;
   readonly watch: HandleWatch;
-  readonly log: Log;
+  readonly log: WriteAheadLog;
 }
 
 function newLog(options: { readonly segmentBytes?: number; readonly memoryBytesMax?: number } = {}): Subject {
   const disk = new FaultyDisk();
   disk.makeDirectory(WAL);
   const watch = new HandleWatch(disk);
-  const log = new Log({
+  const log = new WriteAheadLog({
     disk: watch,
     directory: WAL,
     segments: [],
@@ -48,11 +48,11 @@ async function writeSafe({ log }: Subject): Promise<void> {
   log.markSafe(await log.sync());
 }
 
-function publish(log: Log, payload: string | Uint8Array<ArrayBuffer> = "payload"): number {
+function publish(log: WriteAheadLog, payload: string | Uint8Array<ArrayBuffer> = "payload"): number {
   return log.appendPublish(messageOf({ payload }), 0, 0, 0);
 }
 
-function payloadOf(log: Log, position: number): Uint8Array {
+function payloadOf(log: WriteAheadLog, position: number): Uint8Array {
   const place = { buffer: new LogBuffer(0), start: 0 };
   log.locate(position, place);
   const message = new Message();
@@ -60,7 +60,7 @@ function payloadOf(log: Log, position: number): Uint8Array {
   return message.payloadBytes.slice(message.payloadStart, message.payloadEnd);
 }
 
-function textOf(log: Log, position: number): string {
+function textOf(log: WriteAheadLog, position: number): string {
   return new TextDecoder().decode(payloadOf(log, position));
 }
 
@@ -77,7 +77,7 @@ function blocksOf({ disk, log }: Subject): Block[] {
   });
 }
 
-Deno.test("Log gives every record the address of its first byte", () => {
+Deno.test("WriteAheadLog gives every record the address of its first byte", () => {
   const { log } = newLog();
   const first = publish(log);
   assert.equal(first, FIRST_LSN + BLOCK_HEADER_BYTES);
@@ -93,7 +93,7 @@ Deno.test("Log gives every record the address of its first byte", () => {
   assert.equal(publish(log), log.writtenLsn + BLOCK_HEADER_BYTES);
 });
 
-Deno.test("Log makes one block of a turn, whatever is in it", () => {
+Deno.test("WriteAheadLog makes one block of a turn, whatever is in it", () => {
   const subject = newLog();
   const { log } = subject;
   publish(log);
@@ -110,7 +110,7 @@ Deno.test("Log makes one block of a turn, whatever is in it", () => {
   ]);
 });
 
-Deno.test("Log never splits a record over chunks, and the log has no gap where a chunk ends", () => {
+Deno.test("WriteAheadLog never splits a record over chunks, and the log has no gap where a chunk ends", () => {
   const subject = newLog();
   const { log } = subject;
   const third = new Uint8Array(CHUNK_BYTES / 3);
@@ -126,7 +126,7 @@ Deno.test("Log never splits a record over chunks, and the log has no gap where a
   assert.equal(expected, log.endLsn);
 });
 
-Deno.test("Log keeps a record larger than a chunk, and reads it from memory and from disk", async () => {
+Deno.test("WriteAheadLog keeps a record larger than a chunk, and reads it from memory and from disk", async () => {
   const subject = newLog({ memoryBytesMax: CHUNK_BYTES });
   const { log } = subject;
   const large = new Uint8Array(3 * CHUNK_BYTES + 12_345).map((_, index) => index * 7);
@@ -144,7 +144,7 @@ Deno.test("Log keeps a record larger than a chunk, and reads it from memory and 
   log.close();
 });
 
-Deno.test("Log ends a segment only at a write, and routes before it are not valid any more", () => {
+Deno.test("WriteAheadLog ends a segment only at a write, and routes before it are not valid any more", () => {
   const { log } = newLog({ segmentBytes: 1_000 });
   const route = log.appendText(RecordType.ROUTE, new TextEncoder().encode("{}"));
   for (let count = 0; count < 100; count++) publish(log);
@@ -162,14 +162,14 @@ Deno.test("Log ends a segment only at a write, and routes before it are not vali
   assert.equal(log.sealedSegments.length, 1);
 });
 
-Deno.test("Log knows which segments hold nothing that anybody could miss", () => {
+Deno.test("WriteAheadLog knows which segments hold nothing that anybody could miss", () => {
   const states = [
-    (log: Log) => log.appendPublish(messageOf({ retain: true }), 0, 0, 0),
-    (log: Log) => log.appendPublish(messageOf(), 1, 7, 0),
-    (log: Log) => log.appendRelease(1, 7),
-    (log: Log) => log.appendText(RecordType.CHANGE, new TextEncoder().encode("{}")),
-    (log: Log) => log.appendProgress(ProgressKind.DONE, 1, 7, 0, FIRST_LSN),
-    (log: Log) => log.appendProgress(ProgressKind.RECEIVED, 1, 7, 0, log.routesValidFrom),
+    (log: WriteAheadLog) => log.appendPublish(messageOf({ retain: true }), 0, 0, 0),
+    (log: WriteAheadLog) => log.appendPublish(messageOf(), 1, 7, 0),
+    (log: WriteAheadLog) => log.appendRelease(1, 7),
+    (log: WriteAheadLog) => log.appendText(RecordType.CHANGE, new TextEncoder().encode("{}")),
+    (log: WriteAheadLog) => log.appendProgress(ProgressKind.DONE, 1, 7, 0, FIRST_LSN),
+    (log: WriteAheadLog) => log.appendProgress(ProgressKind.RECEIVED, 1, 7, 0, log.routesValidFrom),
   ];
   const { log } = newLog({ segmentBytes: 1 });
   publish(log);
@@ -191,7 +191,7 @@ Deno.test("Log knows which segments hold nothing that anybody could miss", () =>
   assert.equal(log.segments[0]!.hasState, true, "a PUBREL is owed for a message of it");
 });
 
-Deno.test("Log reads the same bytes from memory and from disk, for any turns, sizes, segments and bounds", async () => {
+Deno.test("WriteAheadLog reads the same bytes from memory and from disk, for any turns, sizes, segments and bounds", async () => {
   const turn = fc.array(
     fc.oneof(
       fc.record({ kind: fc.constant("publish" as const), bytes: fc.oneof(fc.nat(300), fc.nat(400_000)) }),
@@ -230,7 +230,7 @@ Deno.test("Log reads the same bytes from memory and from disk, for any turns, si
   await fc.assert(property, { numRuns: 40 });
 });
 
-Deno.test("Log keeps memory flat while a backlog of 64 MiB builds", async () => {
+Deno.test("WriteAheadLog keeps memory flat while a backlog of 64 MiB builds", async () => {
   const subject = newLog({ segmentBytes: 4 * CHUNK_BYTES, memoryBytesMax: CHUNK_BYTES });
   const { log, watch } = subject;
   const payload = new Uint8Array(64 * 1024);
@@ -252,7 +252,7 @@ Deno.test("Log keeps memory flat while a backlog of 64 MiB builds", async () => 
   assert.equal(watch.openCount, 0);
 });
 
-Deno.test("Log leaves a turn as it was when its write fails, and writes it again", () => {
+Deno.test("WriteAheadLog leaves a turn as it was when its write fails, and writes it again", () => {
   const subject = newLog();
   const { log, disk } = subject;
   publish(log, "first");
@@ -267,7 +267,7 @@ Deno.test("Log leaves a turn as it was when its write fails, and writes it again
   assert.deepEqual(blocksOf(subject).map(({ records }) => records), [1, 1, 1]);
 });
 
-Deno.test("Log restarts from what is safe: files are given up, and nothing above stays in an old one's name", async () => {
+Deno.test("WriteAheadLog restarts from what is safe: files are given up, and nothing above stays in an old one's name", async () => {
   const subject = newLog({ segmentBytes: 500 });
   const { log, watch, disk } = subject;
   const safe = publish(log, "safe");
@@ -295,7 +295,7 @@ Deno.test("Log restarts from what is safe: files are given up, and nothing above
   assert.deepEqual(watch.mistakes, []);
 });
 
-Deno.test("Log removes segments, their files and what is open of them, strictly oldest first", async () => {
+Deno.test("WriteAheadLog removes segments, their files and what is open of them, strictly oldest first", async () => {
   const subject = newLog({ segmentBytes: 500, memoryBytesMax: 0 });
   const { log, disk, watch } = subject;
   const positions = Array.from({ length: 12 }, () => publish(log, "x".repeat(200)));
@@ -313,7 +313,7 @@ Deno.test("Log removes segments, their files and what is open of them, strictly 
   assert.equal(watch.openCount, 0);
 });
 
-Deno.test("Log keeps a segment that cannot be removed, and removes it later", async () => {
+Deno.test("WriteAheadLog keeps a segment that cannot be removed, and removes it later", async () => {
   const subject = newLog({ segmentBytes: 1 });
   const { log, disk } = subject;
   for (let count = 0; count < 3; count++) {

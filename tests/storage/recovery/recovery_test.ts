@@ -3,7 +3,7 @@
  */
 import assert from "node:assert/strict";
 import { Message } from "../../../src/protocol/message.ts";
-import type { LoadedMetadata } from "../../../src/storage/checkpoint/checkpoint_rows.ts";
+import type { LoadedCheckpoint } from "../../../src/storage/checkpoint/checkpoint_rows.ts";
 import { LogBuffer } from "../../../src/storage/log/log_buffer.ts";
 import { readMessage, RecordType } from "../../../src/storage/log/record.ts";
 import { FIRST_LSN, SEGMENT_HEADER_BYTES, segmentName } from "../../../src/storage/log/segment.ts";
@@ -12,7 +12,7 @@ import { StorageFailed } from "../../../src/storage/model/errors.ts";
 import { examine, recover, type Recovered, type RecoveryOptions } from "../../../src/storage/recovery/recovery.ts";
 import { syncRepairs } from "../../../src/storage/recovery/repairs.ts";
 import { FaultyDisk } from "../disk/faulty_disk.ts";
-import { CREATED_MS, loadedMetadata, LogWriter, receiver, subscription } from "../log/log_writer.ts";
+import { CREATED_MS, loadedCheckpoint, LogWriter, receiver, subscription } from "../log/log_writer.ts";
 
 const WAL = "/wal";
 const QUARANTINE: RecoveryOptions = { validation: "records", onCorruption: "quarantine" };
@@ -26,7 +26,7 @@ function diskWith(log: LogWriter): FaultyDisk {
 }
 
 /** Recovers a log without damage. */
-function recovered(log: LogWriter, loaded: LoadedMetadata = loadedMetadata()): Recovered {
+function recovered(log: LogWriter, loaded: LoadedCheckpoint = loadedCheckpoint()): Recovered {
   const result = recover(diskWith(log), WAL, loaded, { validation: "records", onCorruption: "refuse" });
   assert.equal(result.report.tornBytes, 0);
   assert.deepEqual(result.report.losses, []);
@@ -51,7 +51,7 @@ function logWithSessions(sessions: number): LogWriter {
 }
 
 /** A database that holds archived QoS 2 messages of 7 bytes at the positions, and open Sessions 1 to `sessions`. */
-function archive(appliedLsn: number, positions: readonly number[], sessions: number): LoadedMetadata {
+function archive(appliedLsn: number, positions: readonly number[], sessions: number): LoadedCheckpoint {
   const state = emptyState();
   for (let session = 1; session <= sessions; session++) {
     const known = sessionOf(state, session);
@@ -59,7 +59,7 @@ function archive(appliedLsn: number, positions: readonly number[], sessions: num
     known.offlineAtMs = null;
   }
   const sizes = new Float64Array(positions.length).fill(7);
-  return loadedMetadata({
+  return loadedCheckpoint({
     state,
     appliedLsn,
     nextSession: sessions + 1,
@@ -119,7 +119,7 @@ Deno.test("recover passes over files that are not named like segments", () => {
   const disk = diskWith(log);
   disk.put(`${WAL}/notes.txt`, Uint8Array.of(1));
   disk.put(`${WAL}/0000000000000041.wal`, Uint8Array.of(1));
-  const result = recover(disk, WAL, loadedMetadata(), { validation: "records", onCorruption: "refuse" });
+  const result = recover(disk, WAL, loadedCheckpoint(), { validation: "records", onCorruption: "refuse" });
   assert.equal(result.segments.length, 1);
 });
 
@@ -262,7 +262,7 @@ Deno.test("a Session that ends is owed nothing, whatever was and will be routed 
 });
 
 Deno.test("nextSession is above every number that anything names", () => {
-  const next = (write: (log: LogWriter) => void, loaded = loadedMetadata()) => {
+  const next = (write: (log: LogWriter) => void, loaded = loadedCheckpoint()) => {
     const log = new LogWriter();
     write(log);
     const disk = diskWith(log);
@@ -274,7 +274,7 @@ Deno.test("nextSession is above every number that anything names", () => {
   assert.equal(next((log) => log.done(44, 100, 1, 1)), 45);
   assert.equal(next((log) => log.release(45, 1)), 46);
   assert.equal(next((log) => log.publish({ topic: "t", route: log.route([receiver(46)]) })), 47);
-  assert.equal(next((log) => log.open(3), loadedMetadata({ nextSession: 99 })), 99);
+  assert.equal(next((log) => log.open(3), loadedCheckpoint({ nextSession: 99 })), 99);
 });
 
 Deno.test("a Retained Message owed by itself takes its turn, and two of the same are told apart", () => {
@@ -523,7 +523,7 @@ Deno.test("a message whose route is lost is owed to nobody, and reported", () =>
   const first = log.publish({ topic: "t", route: 72 });
   const last = log.publish({ topic: "t", route: 72 });
   const disk = diskWith(log);
-  const { report, state } = recover(disk, WAL, loadedMetadata(), QUARANTINE);
+  const { report, state } = recover(disk, WAL, loadedCheckpoint(), QUARANTINE);
   assert.equal(state.owed.size, 0);
   assert.equal(report.losses.length, 1);
   const loss = report.losses[0]!;
@@ -531,7 +531,7 @@ Deno.test("a message whose route is lost is owed to nobody, and reported", () =>
   assert.equal(loss.records, 2);
   assert.ok(loss.endLsn > last && loss.reason.includes("72"));
   assert.throws(
-    () => recover(disk, WAL, loadedMetadata(), { validation: "records", onCorruption: "refuse" }),
+    () => recover(disk, WAL, loadedCheckpoint(), { validation: "records", onCorruption: "refuse" }),
     (error) => error instanceof StorageFailed && error.reason === "corrupt",
   );
 });
@@ -555,7 +555,7 @@ Deno.test("a text that makes no sense is reported and passed over", () => {
     const log = logWithSessions(1);
     const lsn = log.text(type, text);
     const kept = log.publish({ topic: "t", retain: true });
-    const { report, state } = recover(diskWith(log), WAL, loadedMetadata(), QUARANTINE);
+    const { report, state } = recover(diskWith(log), WAL, loadedCheckpoint(), QUARANTINE);
     assert.deepEqual(report.losses.map(({ firstLsn }) => firstLsn), [lsn], text);
     assert.deepEqual([...state.retained.values()], [kept], text);
     assert.deepEqual([...state.sessions.keys()], [1], text);
@@ -569,10 +569,10 @@ Deno.test("with checksums alone, what follows a record that cannot be is passed 
   log.publish({ topic: "b", retain: true });
   log.block().publish({ topic: "c", retain: true });
   const disk = diskWith(log);
-  const checksum = recover(disk, WAL, loadedMetadata(), { validation: "checksum", onCorruption: "quarantine" });
+  const checksum = recover(disk, WAL, loadedCheckpoint(), { validation: "checksum", onCorruption: "quarantine" });
   assert.deepEqual([...checksum.state.retained.keys()], ["a", "c"]);
   assert.deepEqual(checksum.report.losses.map(({ firstLsn }) => firstLsn), [lsn]);
-  const records = recover(disk, WAL, loadedMetadata(), QUARANTINE);
+  const records = recover(disk, WAL, loadedCheckpoint(), QUARANTINE);
   assert.deepEqual([...records.state.retained.keys()], ["c"]);
   assert.deepEqual(records.report.losses.map(({ isKnown }) => isKnown), [true]);
 });
@@ -586,7 +586,7 @@ Deno.test("a torn tail is cut off, kept aside and no loss", async () => {
   const path = `${WAL}/${name}`;
   const whole = endLsn - FIRST_LSN + SEGMENT_HEADER_BYTES;
   disk.shrink(path, bytes.length - 8);
-  const result = recover(disk, WAL, loadedMetadata(), { validation: "records", onCorruption: "refuse" });
+  const result = recover(disk, WAL, loadedCheckpoint(), { validation: "records", onCorruption: "refuse" });
   assert.equal(result.endLsn, endLsn);
   assert.equal(result.report.tornBytes, bytes.length - 8 - whole);
   assert.deepEqual(result.report.losses, []);
@@ -596,7 +596,7 @@ Deno.test("a torn tail is cut off, kept aside and no loss", async () => {
   await syncRepairs(disk, WAL, result.repairs);
   assert.equal(disk.count("sync"), 1);
   assert.equal(disk.count("syncDirectory"), 1);
-  const again = recover(disk, WAL, loadedMetadata(), { validation: "records", onCorruption: "refuse" });
+  const again = recover(disk, WAL, loadedCheckpoint(), { validation: "records", onCorruption: "refuse" });
   assert.equal(again.report.tornBytes, 0);
   assert.equal(again.endLsn, endLsn);
 });
@@ -608,7 +608,7 @@ Deno.test("what a crash left of a new segment is moved aside, also again under t
   const disk = diskWith(log);
   for (const bytes of [new Uint8Array(0), Uint8Array.of(0x50, 0x52), new Uint8Array(300)]) {
     disk.put(`${WAL}/${torn}`, bytes);
-    const result = recover(disk, WAL, loadedMetadata(), { validation: "records", onCorruption: "refuse" });
+    const result = recover(disk, WAL, loadedCheckpoint(), { validation: "records", onCorruption: "refuse" });
     assert.equal(result.endLsn, first!.endLsn);
     assert.equal(result.report.tornBytes, bytes.length);
     assert.equal(result.segments.length, 1);
@@ -623,7 +623,7 @@ Deno.test("a segment without blocks is left for the log that goes on there, and 
   const disk = diskWith(log);
   const refuse: RecoveryOptions = { validation: "records", onCorruption: "refuse" };
   const empty = `${WAL}/${segmentName(first!.endLsn)}`;
-  assert.equal(recover(disk, WAL, loadedMetadata(), refuse).endLsn, first!.endLsn);
+  assert.equal(recover(disk, WAL, loadedCheckpoint(), refuse).endLsn, first!.endLsn);
   assert.ok(disk.exists(empty));
   // Everything else was compacted: the log still goes on there.
   assert.equal(recover(disk, WAL, archive(first!.endLsn, [], 1), refuse).endLsn, first!.endLsn);
@@ -645,7 +645,7 @@ Deno.test("a segment ends where the next one begins, and damage behind that is n
   const [old] = log.segments;
   const results = [0, 1].map((round) => {
     if (round === 1) disk.flipByte(`${WAL}/${old!.name}`, stale - FIRST_LSN + SEGMENT_HEADER_BYTES + 44);
-    return recover(disk, WAL, loadedMetadata(), { validation: "records", onCorruption: "refuse" });
+    return recover(disk, WAL, loadedCheckpoint(), { validation: "records", onCorruption: "refuse" });
   });
   for (const result of results) {
     assert.deepEqual([...result.state.retained], [["fresh", position]]);
@@ -663,7 +663,7 @@ Deno.test("an unknown version is refused before anything is changed", () => {
   disk.flipByte(`${WAL}/${first!.name}`, 8, 0x06);
   const before = disk.list(WAL).map((name) => disk.contents(`${WAL}/${name}`));
   assert.throws(
-    () => recover(disk, WAL, loadedMetadata(), QUARANTINE),
+    () => recover(disk, WAL, loadedCheckpoint(), QUARANTINE),
     (error) => error instanceof StorageFailed && error.reason === "format" && error.message.includes("version 7"),
   );
   assert.deepEqual(disk.list(WAL).map((name) => disk.contents(`${WAL}/${name}`)), before);
@@ -679,9 +679,9 @@ Deno.test("examine changes nothing and finds the same as recover", () => {
   disk.flipByte(path, log.segments[0]!.blocks[1]! - FIRST_LSN + SEGMENT_HEADER_BYTES + 40);
   disk.shrink(path, log.segments[0]!.bytes.length - 8);
   disk.isReadOnly = true;
-  const examined = examine(disk, WAL, loadedMetadata(), QUARANTINE);
+  const examined = examine(disk, WAL, loadedCheckpoint(), QUARANTINE);
   disk.isReadOnly = false;
-  assert.deepEqual(recover(disk, WAL, loadedMetadata(), QUARANTINE), examined);
+  assert.deepEqual(recover(disk, WAL, loadedCheckpoint(), QUARANTINE), examined);
   assert.deepEqual(examined.repairs.map(({ kind }) => kind), ["copy", "cut"]);
 });
 
@@ -696,7 +696,7 @@ Deno.test("every position that is owed or retained has its message", () => {
     if (index % 7 === 0) log.segment();
   }
   const disk = diskWith(log);
-  const result = recover(disk, WAL, loadedMetadata(), QUARANTINE);
+  const result = recover(disk, WAL, loadedCheckpoint(), QUARANTINE);
   const message = new Message();
   const found = new Map<number, string>();
   for (const { position, size } of [...result.state.owed.values()].flat()) {
@@ -742,7 +742,7 @@ Deno.test("whole blocks behind one that was never synced are cut off with it", (
   const disk = diskWith(log);
   const { name, bytes, blocks } = log.segments[0]!;
   tear(disk, log, 0, 1);
-  const result = recover(disk, WAL, loadedMetadata(), REFUSE);
+  const result = recover(disk, WAL, loadedCheckpoint(), REFUSE);
   assert.deepEqual([...result.state.retained.keys()], ["a"]);
   assert.equal(result.endLsn, blocks[1]);
   const whole = blocks[1]! - FIRST_LSN + SEGMENT_HEADER_BYTES;
@@ -758,7 +758,7 @@ Deno.test("segments behind damage that was never synced are moved aside, whateve
     const [first, second, third, fourth] = log.segments;
     tear(disk, log, 1, block);
     disk.put(`${WAL}/${fourth!.name}`, new Uint8Array(90));
-    const result = recover(disk, WAL, loadedMetadata(), REFUSE);
+    const result = recover(disk, WAL, loadedCheckpoint(), REFUSE);
     assert.deepEqual([...result.state.retained.keys()], ["a", "b"].slice(0, 1 + block));
     assert.equal(result.endLsn, second!.blocks[block]);
     assert.deepEqual(result.report.losses, []);
@@ -768,7 +768,7 @@ Deno.test("segments behind damage that was never synced are moved aside, whateve
     // The log goes on, over the header that is left.
     const path = `${WAL}/${second!.name}`;
     assert.equal(result.segments.some((segment) => segment.path === path), block === 1);
-    assert.deepEqual(recover(disk, WAL, loadedMetadata(), REFUSE).state.retained, result.state.retained);
+    assert.deepEqual(recover(disk, WAL, loadedCheckpoint(), REFUSE).state.retained, result.state.retained);
   }
 });
 
@@ -777,7 +777,7 @@ Deno.test("a gap that was never synced ends the log", () => {
   const disk = diskWith(log);
   const [first, second, third] = log.segments;
   disk.remove(`${WAL}/${second!.name}`);
-  const result = recover(disk, WAL, loadedMetadata(), REFUSE);
+  const result = recover(disk, WAL, loadedCheckpoint(), REFUSE);
   assert.deepEqual([...result.state.retained.keys()], ["a"]);
   assert.equal(result.endLsn, first!.endLsn);
   assert.equal(result.report.tornBytes, third!.bytes.length);
@@ -789,7 +789,7 @@ Deno.test("a header and a first block that were never synced end the log before 
   const disk = diskWith(log);
   const [first, second] = log.segments;
   disk.zero(`${WAL}/${second!.name}`, 0, SEGMENT_HEADER_BYTES + 8);
-  const result = recover(disk, WAL, loadedMetadata(), REFUSE);
+  const result = recover(disk, WAL, loadedCheckpoint(), REFUSE);
   assert.equal(result.endLsn, first!.endLsn);
   assert.deepEqual([result.report.losses, result.report.tornBytes], [[], second!.bytes.length]);
   assert.deepEqual(disk.list(WAL), [first!.name, `${second!.name}.broken`]);
@@ -803,14 +803,14 @@ Deno.test("one block anywhere that says damage was synced makes it corruption", 
     log.segment();
     const disk = diskWith(log);
     tear(disk, log, 0, 1);
-    assert.throws(() => recover(disk, WAL, loadedMetadata(), REFUSE), StorageFailed, proof);
-    const result = recover(disk, WAL, loadedMetadata(), QUARANTINE);
+    assert.throws(() => recover(disk, WAL, loadedCheckpoint(), REFUSE), StorageFailed, proof);
+    const result = recover(disk, WAL, loadedCheckpoint(), QUARANTINE);
     const [, damaged, next] = log.segments[0]!.blocks;
     assert.deepEqual(result.report.losses.map(({ firstLsn, endLsn }) => [firstLsn, endLsn]), [[damaged, next]]);
     assert.ok(result.state.retained.has("proof") && result.endLsn > end);
     // What was synced and what was not: the next block may be torn.
     tear(disk, log, 0, 2);
-    const { report, endLsn } = recover(disk, WAL, loadedMetadata(), QUARANTINE);
+    const { report, endLsn } = recover(disk, WAL, loadedCheckpoint(), QUARANTINE);
     assert.deepEqual(report.losses.map(({ isKnown }) => isKnown), [true]);
     assert.ok(endLsn > end);
   }
@@ -824,14 +824,14 @@ Deno.test("damage that was reported stays known when a torn block takes the proo
   log.segment();
   const disk = diskWith(log);
   tear(disk, log, 0, 0);
-  const before = recover(disk, WAL, loadedMetadata(), QUARANTINE);
+  const before = recover(disk, WAL, loadedCheckpoint(), QUARANTINE);
   assert.deepEqual([...before.state.retained.keys()], ["b", "c", "d", "e"]);
   // The blocks of the second and the third segment are the proof.
   tear(disk, log, 1, 0);
-  const { report, state, endLsn } = recover(disk, WAL, loadedMetadata(), QUARANTINE);
+  const { report, state, endLsn } = recover(disk, WAL, loadedCheckpoint(), QUARANTINE);
   assert.deepEqual(report.losses.map(({ isKnown }) => isKnown), [true]);
   assert.deepEqual([...state.retained.keys()], ["b"]);
-  const again = recover(disk, WAL, loadedMetadata(), QUARANTINE);
+  const again = recover(disk, WAL, loadedCheckpoint(), QUARANTINE);
   assert.deepEqual([...again.state.retained.keys()], ["b"]);
   assert.deepEqual([again.endLsn, again.report.tornBytes], [endLsn, 0]);
   assert.deepEqual(again.report.losses.map(({ isKnown }) => isKnown), [true]);
@@ -840,7 +840,7 @@ Deno.test("damage that was reported stays known when a torn block takes the proo
 Deno.test("a block cannot know of what comes after it", () => {
   const log = unsyncedLog("a");
   log.synced(log.endLsn + 8).publish({ topic: "b", retain: true });
-  const { report, state } = recover(diskWith(log), WAL, loadedMetadata(), REFUSE);
+  const { report, state } = recover(diskWith(log), WAL, loadedCheckpoint(), REFUSE);
   assert.deepEqual([...state.retained.keys()], ["a"]);
   assert.ok(report.tornBytes > 0);
 });

@@ -30,7 +30,7 @@ export type SqlValue = SQLInputValue;
 /** A row as an array of its columns. */
 export type Row = SQLOutputValue[];
 
-/** A prepared statement. Failures are what SQLite throws; `Connection` turns them into `StorageFailed`. */
+/** A prepared statement. Failures are what SQLite throws; `SqliteConnection` turns them into `StorageFailed`. */
 export class Statement {
   readonly #statement: StatementSync;
 
@@ -73,7 +73,7 @@ export class Statement {
 }
 
 /** See the head of this file. */
-export class Connection {
+export class SqliteConnection {
   readonly path: string;
   readonly #settings: SqliteSettings;
   readonly #database: DatabaseSync;
@@ -97,7 +97,7 @@ export class Connection {
    *
    * A file of a newer version, or of another application, is left as it is.
    */
-  static open(path: string, settings: SqliteSettings): Connection {
+  static open(path: string, settings: SqliteSettings): SqliteConnection {
     // Not defensive, as that forbids journal mode OFF; the option is known at run time, not to the types.
     const options: DatabaseSyncOptions & { readonly defensive: boolean } = { defensive: false };
     let database: DatabaseSync;
@@ -106,7 +106,7 @@ export class Connection {
     } catch (cause) {
       throw openFailure(path, cause);
     }
-    const connection = new Connection(path, settings, database);
+    const connection = new SqliteConnection(path, settings, database);
     try {
       connection.#guard("open", () => connection.#prepareFile());
     } catch (failure) {
