@@ -18,7 +18,7 @@ import type { LoadedConfig, Sources } from "./config/load.ts";
 import type { Config } from "./config/options/schema.ts";
 import { ConfigStore } from "./config/reload.ts";
 import { VERSION } from "./config/version.ts";
-import { warnOfOpenDoor } from "./listeners/anonymous_warning.ts";
+import { warnOfAnonymousClients } from "./listeners/anonymous_warning.ts";
 import { Listeners, type OpenListener } from "./listeners/listeners.ts";
 import type { LogFileUnavailable } from "./logging/errors.ts";
 import { failureFields } from "./logging/failure_fields.ts";
@@ -70,7 +70,7 @@ export function runBroker(
     : noAdmin;
 
   const app = ready.pipe(
-    Layer.provideMerge(warnOfOpenDoor),
+    Layer.provideMerge(warnOfAnonymousClients),
     Layer.provideMerge(Listeners.layer),
     Layer.provideMerge(Broker.layer),
     Layer.provideMerge(

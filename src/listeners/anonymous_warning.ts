@@ -12,23 +12,23 @@ import { Log } from "../logging/log.ts";
 import { Listeners, type OpenListener } from "./listeners.ts";
 
 /** Warns at the start, and when a reload of `auth.allow-anonymous` lets strangers in. */
-export const warnOfOpenDoor = Layer.effectDiscard(Effect.gen(function* () {
+export const warnOfAnonymousClients = Layer.effectDiscard(Effect.gen(function* () {
   const { open } = yield* Listeners;
   const log = yield* Log;
   const store = yield* ConfigStore;
   let warnedOf = "";
   const apply = (config: Config) => {
-    const doors = openDoors(open, config).join(" or ");
-    const isNew = doors !== "" && doors !== warnedOf;
-    warnedOf = doors;
-    if (isNew) log.write("warn", `anyone who reaches ${doors} may connect without credentials`);
+    const addresses = openAddresses(open, config).join(" or ");
+    const isNew = addresses !== "" && addresses !== warnedOf;
+    warnedOf = addresses;
+    if (isNew) log.write("warn", `anyone who reaches ${addresses} may connect without credentials`);
   };
   apply(store.current());
   yield* store.subscribe(apply);
 }));
 
 /** Addresses at which clients from other hosts need to prove nothing. */
-function openDoors(open: readonly OpenListener[], config: Config): string[] {
+function openAddresses(open: readonly OpenListener[], config: Config): string[] {
   const entries = listenersOf(config);
   return open.filter(({ name, type, address }) => {
     if (type === "unix" || isLoopback(address)) return false;

@@ -16,7 +16,7 @@ import { Supervisor } from "../logging/supervisor.ts";
 import { Metrics } from "../metrics/metrics.ts";
 import type { Family } from "../metrics/prometheus.ts";
 import { Entrance } from "./entry/entrance.ts";
-import { Gate } from "./entry/gate.ts";
+import { Listener } from "./entry/listener.ts";
 import { listenPlain } from "./plain_listener.ts";
 import { listenTls, type TlsListener } from "./tls/tls_listener.ts";
 
@@ -40,10 +40,10 @@ export class Listeners extends Context.Service<Listeners, {
       const metrics = yield* Metrics;
       const { core } = yield* Broker;
       const entrance = new Entrance(core, configStore);
-      const gates: Gate[] = [];
+      const listeners: Listener[] = [];
       yield* configStore.subscribe((changed) => {
         entrance.apply(changed);
-        applyConnectRates(gates, listenersOf(changed));
+        applyConnectRates(listeners, listenersOf(changed));
       });
       yield* Supervisor.fork("connections", Deferred.await(entrance.bug));
       yield* Effect.addFinalizer(() => entrance.leave());
@@ -51,30 +51,30 @@ export class Listeners extends Context.Service<Listeners, {
       const secured: [name: string, listener: TlsListener][] = [];
       for (const entry of listenersOf(configStore.current())) {
         const { name, type } = entry;
-        const gate = new Gate(entry, core.wheel, core.clock());
-        gates.push(gate);
+        const listener = new Listener(entry, core.wheel, core.clock());
+        listeners.push(listener);
         if (type === "tls" || type === "wss") {
-          const listener = yield* listenTls(gate, entrance);
-          secured.push([name, listener]);
-          open.push({ name, type, address: listener.address });
-        } else open.push({ name, type, address: yield* listenPlain(gate, entrance) });
+          const tls = yield* listenTls(listener, entrance);
+          secured.push([name, tls]);
+          open.push({ name, type, address: tls.address });
+        } else open.push({ name, type, address: yield* listenPlain(listener, entrance) });
       }
-      yield* metrics.addCollector(() => listenerFamilies(gates, secured));
+      yield* metrics.addCollector(() => listenerFamilies(listeners, secured));
       return Listeners.of({ open });
     }),
   );
 }
 
 /** The one thing of a listener that a reload can change. */
-function applyConnectRates(gates: readonly Gate[], entries: readonly ListenerEntry[]): void {
-  for (const gate of gates) {
-    const entry = entries.find(({ name }) => name === gate.name);
-    if (entry !== undefined) gate.connectRate = entry.connectRate;
+function applyConnectRates(listeners: readonly Listener[], entries: readonly ListenerEntry[]): void {
+  for (const listener of listeners) {
+    const entry = entries.find(({ name }) => name === listener.name);
+    if (entry !== undefined) listener.connectRate = entry.connectRate;
   }
 }
 
 function listenerFamilies(
-  gates: readonly Gate[],
+  listeners: readonly Listener[],
   secured: readonly (readonly [name: string, listener: TlsListener])[],
 ): readonly Family[] {
   return [
@@ -82,7 +82,7 @@ function listenerFamilies(
       type: "gauge",
       name: "promptmq_listener_connections",
       help: "Connections of a listener, those in a TLS handshake included.",
-      samples: gates.map(({ name, connections }) => ({ labels: { listener: name }, value: connections })),
+      samples: listeners.map(({ name, connections }) => ({ labels: { listener: name }, value: connections })),
     },
     {
       type: "gauge",

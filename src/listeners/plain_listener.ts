@@ -8,41 +8,45 @@ import { formatBindAddress } from "../system/bind_address.ts";
 import { clearSocketPath, listenPrivately } from "../system/socket_file.ts";
 import type { Entrance } from "./entry/entrance.ts";
 import { ListenError } from "./entry/errors.ts";
-import { type Gate, Visitor } from "./entry/gate.ts";
+import { IncomingClient } from "./entry/incoming_client.ts";
+import type { Listener } from "./entry/listener.ts";
+import { PendingSocket } from "./entry/pending_socket.ts";
 import { hearProxy, ProxiedSocket } from "./entry/proxied_socket.ts";
-import { Wait } from "./entry/waiting.ts";
 
 /**
  * Opens a listener of type `tcp`, `ws` or `unix` and lets in who comes, until the scope ends.
  *
  * @returns Its address, or the path of its socket.
  */
-export const listenPlain = Effect.fnUntraced(function* (gate: Gate, entrance: Entrance) {
-  const { entry } = gate;
+export const listenPlain = Effect.fnUntraced(function* (listener: Listener, entrance: Entrance) {
+  const { entry } = listener;
   if (entry.socketPath !== undefined) yield* clearSocketPath(entry.socketPath);
-  const listener = yield* Effect.acquireRelease(
+  const accepting = yield* Effect.acquireRelease(
     Effect.try({
-      try: () => open(gate),
+      try: () => open(listener),
       catch: (cause) => new ListenError({ entry, cause }),
     }),
     (opened) => Effect.sync(() => close(opened)),
   );
-  yield* Supervisor.fork(`${gate.name} accept loop`, Effect.promise(() => acceptAll(listener, gate, entrance)));
-  return listener.addr.transport === "tcp" ? formatBindAddress(listener.addr) : entry.socketPath!;
+  yield* Supervisor.fork(
+    `${listener.name} accept loop`,
+    Effect.promise(() => acceptAll(accepting, listener, entrance)),
+  );
+  return accepting.addr.transport === "tcp" ? formatBindAddress(accepting.addr) : entry.socketPath!;
 });
 
-type OpenListener = Deno.TcpListener | Deno.UnixListener;
+type AcceptingSocket = Deno.TcpListener | Deno.UnixListener;
 type PlainSocket = Deno.TcpConn | Deno.UnixConn;
 
-function open({ entry: { bind, socketPath } }: Gate): OpenListener {
+function open({ entry: { bind, socketPath } }: Listener): AcceptingSocket {
   return bind === undefined
     ? listenPrivately(socketPath!, () => Deno.listen({ transport: "unix", path: socketPath! }))
     : Deno.listen({ hostname: bind.hostname, port: bind.port, tcpBacklog: BACKLOG });
 }
 
-function close(listener: OpenListener): void {
+function close(accepting: AcceptingSocket): void {
   try {
-    listener.close();
+    accepting.close();
   } catch (error) {
     // The accept loop may have closed it by ending.
     if (!(error instanceof Deno.errors.BadResource)) throw error;
@@ -55,8 +59,8 @@ function close(listener: OpenListener): void {
  * @param pause Waits before the next try after the machine lacked something.
  */
 export async function acceptAll(
-  listener: { accept(): Promise<PlainSocket> },
-  gate: Gate,
+  accepting: { accept(): Promise<PlainSocket> },
+  listener: Listener,
   entrance: Entrance,
   pause: (delayMs: number) => Promise<void> = sleep,
 ): Promise<void> {
@@ -64,7 +68,7 @@ export async function acceptAll(
   for (;;) {
     let socket: PlainSocket;
     try {
-      socket = await listener.accept();
+      socket = await accepting.accept();
     } catch (error) {
       if (error instanceof Deno.errors.BadResource || error instanceof Deno.errors.Interrupted) return;
       const cause = String(error);
@@ -78,9 +82,9 @@ export async function acceptAll(
       await pause(ACCEPT_RETRY_MS);
       continue;
     }
-    const waitMs = gate.connectWaitMs(core.clock());
+    const waitMs = listener.connectWaitMs(core.clock());
     // Whoever comes next waits in the system's queue meanwhile.
-    if (waitMs === 0 || await paused(socket, waitMs, entrance)) receive(socket, gate, entrance);
+    if (waitMs === 0 || await paused(socket, waitMs, entrance)) receive(socket, listener, entrance);
   }
 }
 
@@ -93,25 +97,25 @@ function isOfPeer(error: unknown): boolean {
 
 /** Resolves with false when the socket was cut meanwhile. */
 async function paused(socket: PlainSocket, waitMs: number, entrance: Entrance): Promise<boolean> {
-  const wait = new Wait(entrance, () => socket.close());
-  await wait.pause(waitMs);
-  return wait.end();
+  const pending = new PendingSocket(entrance, () => socket.close());
+  await pending.pause(waitMs);
+  return pending.end();
 }
 
-function receive(socket: PlainSocket, gate: Gate, entrance: Entrance): void {
+function receive(socket: PlainSocket, listener: Listener, entrance: Entrance): void {
   const { remoteAddr } = socket;
-  const visitor = new Visitor(gate, remoteAddr.transport === "tcp" ? remoteAddr.hostname : undefined);
+  const client = new IncomingClient(listener, remoteAddr.transport === "tcp" ? remoteAddr.hostname : undefined);
   if (!prepare(socket)) return;
-  if (gate.entry.proxyProtocol) receiveProxied(socket, visitor, entrance).catch(entrance.reportBug);
-  else if (entrance.mayEnter(visitor)) entrance.serve(socket, visitor);
+  if (listener.entry.proxyProtocol) receiveProxied(socket, client, entrance).catch(entrance.reportBug);
+  else if (entrance.mayEnter(client)) entrance.serve(socket, client);
   else socket.close();
 }
 
-async function receiveProxied(socket: PlainSocket, visitor: Visitor, entrance: Entrance): Promise<void> {
-  const rest = await hearProxy(socket, visitor, entrance);
+async function receiveProxied(socket: PlainSocket, client: IncomingClient, entrance: Entrance): Promise<void> {
+  const rest = await hearProxy(socket, client, entrance);
   if (rest === undefined) return;
-  if (!entrance.mayEnter(visitor)) socket.close();
-  else entrance.serve(rest.length === 0 ? socket : new ProxiedSocket(socket, rest), visitor);
+  if (!entrance.mayEnter(client)) socket.close();
+  else entrance.serve(rest.length === 0 ? socket : new ProxiedSocket(socket, rest), client);
 }
 
 /** Closes the socket and returns false when its peer is gone already. */

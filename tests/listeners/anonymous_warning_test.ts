@@ -4,7 +4,7 @@ import * as Logger from "effect/Logger";
 import assert from "node:assert/strict";
 import { load } from "../../src/config/load.ts";
 import { ConfigStore } from "../../src/config/reload.ts";
-import { warnOfOpenDoor } from "../../src/listeners/anonymous_warning.ts";
+import { warnOfAnonymousClients } from "../../src/listeners/anonymous_warning.ts";
 import { Listeners, type OpenListener } from "../../src/listeners/listeners.ts";
 import { Level, Log } from "../../src/logging/log.ts";
 
@@ -27,7 +27,7 @@ async function logOf(addresses: Addresses, first: string, ...reloads: readonly s
       yield* store.reload;
     }
   });
-  const layer = warnOfOpenDoor.pipe(Layer.provideMerge(Layer.mergeAll(
+  const layer = warnOfAnonymousClients.pipe(Layer.provideMerge(Layer.mergeAll(
     ConfigStore.layer(Effect.runSync(load(sources)), sources),
     Layer.succeed(Listeners, Listeners.of({ open: openListeners(addresses) })),
     Layer.succeed(Log, log),
@@ -44,20 +44,20 @@ function openListeners(addresses: Addresses): OpenListener[] {
 const PUBLIC = { tcp: "0.0.0.0:1883", ws: ":::8080" };
 const WARNING = "warn anyone who reaches 0.0.0.0:1883 or :::8080 may connect without credentials";
 
-Deno.test("warnOfOpenDoor names the addresses other hosts reach when anonymous clients are accepted", async () => {
+Deno.test("warnOfAnonymousClients names the addresses other hosts reach when anonymous clients are accepted", async () => {
   assert.deepEqual(await logOf(PUBLIC, "true"), [WARNING]);
   assert.deepEqual(await logOf({ tcp: "127.0.0.1:1883", ws: "192.0.2.1:80" }, "true"), [
     "warn anyone who reaches 192.0.2.1:80 may connect without credentials",
   ]);
 });
 
-Deno.test("warnOfOpenDoor is silent when only this host gets in", async () => {
+Deno.test("warnOfAnonymousClients is silent when only this host gets in", async () => {
   for (const policy of ["false", "loopback"]) assert.deepEqual(await logOf(PUBLIC, policy), []);
   for (const ws of ["::1:8080", "[::1]:8080"]) {
     assert.deepEqual(await logOf({ tcp: "127.0.0.1:1883", ws }, "true"), []);
   }
 });
 
-Deno.test("warnOfOpenDoor warns once for each reload that opens the door", async () => {
+Deno.test("warnOfAnonymousClients warns once for each reload that opens the door", async () => {
   assert.deepEqual(await logOf(PUBLIC, "loopback", "true", "true", "false", "true"), [WARNING, WARNING]);
 });

@@ -49,7 +49,7 @@ type Places = readonly RegExp[];
 
 const REASON_FIELD = /\breason: "(\w+)"/g;
 const REFUSED_VERDICT = /\brefuse\(ReasonCode\.\w+, "(\w+)"\)/g;
-const REFUSED_VISITOR = /\brefuse\(visitor, ("\w+")/g;
+const REFUSED_CLIENT = /\brefuse\(client, ("\w+")/g;
 const COUNTED = /\bconnectsRefused\.add\(("\w+")\)/g;
 /** A handshake is reported in one place, by one of two reasons. */
 const REPORTED_HANDSHAKE = /\breason: ("tls_\w+" \| "tls_\w+")/g;
@@ -73,9 +73,9 @@ const REFUSING_FILES: Readonly<Record<string, Places>> = {
   "src/broker/connect_rules.ts": [FAULT],
   "src/listeners/entry/address_limits.ts": [UNION],
   "src/listeners/transport/connection.ts": [COUNTED],
-  "src/listeners/entry/entrance.ts": [REFUSED_VISITOR],
-  "src/listeners/entry/proxied_socket.ts": [REFUSED_VISITOR],
-  "src/listeners/tls/tls_door.ts": [REFUSED_VISITOR, REPORTED_HANDSHAKE],
+  "src/listeners/entry/entrance.ts": [REFUSED_CLIENT],
+  "src/listeners/entry/proxied_socket.ts": [REFUSED_CLIENT],
+  "src/listeners/tls/tls_handshakes.ts": [REFUSED_CLIENT, REPORTED_HANDSHAKE],
   // What is wrong with the form of a CONNECT. The table of properties adds nothing to these.
   "src/protocol/codec_connect.ts": [FAULT],
   "src/protocol/packet_reader.ts": [FAULT],
@@ -83,7 +83,7 @@ const REFUSING_FILES: Readonly<Record<string, Places>> = {
 
 /** Signs that a file refuses somebody. Ports that only describe it are no files of their own reasons. */
 const REFUSING =
-  /connectsRefused\.add\(|refuse\(visitor,|kind: "(?:refuse|failure)",|: Refusal = |type \w+Refusal\b|new ConnectFault\(/;
+  /connectsRefused\.add\(|refuse\(client, "|kind: "(?:refuse|failure)",|: Refusal = |type \w+Refusal\b|new ConnectFault\(/;
 
 /** All reasons that `promptmq_connects_refused_total` can have. */
 export function refusalReasonsInCode(): ReadonlySet<string> {

@@ -2,10 +2,10 @@
  * What all listeners share: who may come in, and what becomes of a socket that may.
  *
  *   accepted ──▶ (PROXY header) ──▶ mayEnter ──▶ (TLS handshake) ──▶ serve ──▶ left
- *       └──────── waiting: cut at a stop, and counted ────────┘
+ *       └──────── pending: cut at a stop, and counted ────────┘
  *
  * A connection is admitted under the address of its client, once that is known: behind a proxy only after its header, so
- * before it such a socket is held under a count of its own. Every admitted visitor leaves exactly once.
+ * before it such a socket is held under a count of its own. Every admitted client leaves exactly once.
  *
  * Sockets and clients are two things. `mqtt.max-connections` bounds clients, and the broker's Sessions count those, from
  * the verdict on CONNECT on. Sockets that are no client's, because they have said nothing yet, were refused or are on
@@ -27,14 +27,9 @@ import type { RequestOrigin } from "../transport/websocket_handshake.ts";
 import { AddressLimits, type AddressRefusal } from "./address_limits.ts";
 import { isLoopbackAddress } from "./client_address.ts";
 import { clientAddressOf } from "./forwarded.ts";
-import type { Visitor } from "./gate.ts";
+import type { IncomingClient } from "./incoming_client.ts";
+import type { PendingSocket } from "./pending_socket.ts";
 import type { ProxySource } from "./proxy_protocol.ts";
-
-/** A socket without a connection yet. */
-export interface WaitingSocket {
-  /** Ends it at once. */
-  cut(): void;
-}
 
 /** See the head of this file. */
 export class Entrance {
@@ -53,8 +48,9 @@ export class Entrance {
   readonly #addressSettings = { connectRate: 0, connectionsMax: 0 };
   readonly #addresses = new AddressLimits(this.#addressSettings);
   readonly #connections = new Set<Connection>();
-  readonly #waiting = new Set<WaitingSocket>();
-  /** Visitors that were admitted. */
+  /** Sockets without a connection yet. */
+  readonly pending = new Set<PendingSocket>();
+  /** Clients that were admitted. */
   #inside = 0;
   /** Sockets whose client is not known yet. */
   #unknown = 0;
@@ -92,8 +88,8 @@ export class Entrance {
    *
    * @returns False = it must be closed. After true, `madeKnown` must be called once.
    */
-  mayWait(visitor: Visitor): boolean {
-    if (!this.#hasRoom) return this.refuse(visitor, "too_many_connections");
+  mayWait(client: IncomingClient): boolean {
+    if (!this.#hasRoom) return this.refuse(client, "too_many_connections");
     this.#unknown++;
     return true;
   }
@@ -109,17 +105,17 @@ export class Entrance {
    *
    * @returns False = its socket must be closed. After true, `left` must be called once.
    */
-  mayEnter(visitor: Visitor): boolean {
-    if (!this.#hasRoom) return this.refuse(visitor, "too_many_connections");
-    if (visitor.listener.isFull) return this.refuse(visitor, "listener_full");
+  mayEnter(client: IncomingClient): boolean {
+    if (!this.#hasRoom) return this.refuse(client, "too_many_connections");
+    if (client.listener.isFull) return this.refuse(client, "listener_full");
     // What a proxy passes on must not count as the proxy's own; its request will tell.
-    if (!visitor.isRequestAwaited || !this.isTrustedProxy(visitor.remoteAddress)) {
-      const refusal = this.#refusalOf(visitor.remoteAddress);
-      if (refusal !== undefined) return this.refuse(visitor, refusal);
-      visitor.isAddressCounted = true;
+    if (!client.isRequestAwaited || !this.isTrustedProxy(client.remoteAddress)) {
+      const refusal = this.#refusalOf(client.remoteAddress);
+      if (refusal !== undefined) return this.refuse(client, refusal);
+      client.isAddressCounted = true;
     }
-    visitor.isInside = true;
-    visitor.listener.connections++;
+    client.isInside = true;
+    client.listener.connections++;
     this.#inside++;
     return true;
   }
@@ -129,21 +125,21 @@ export class Entrance {
     return this.core.isBannedAddress(address, nowMs) ? "banned" : this.#addresses.admit(address, nowMs);
   }
 
-  /** The end of what `mayEnter` began. Does nothing for a visitor that is not inside. */
-  left(visitor: Visitor): void {
-    if (!visitor.isInside) return;
-    if (visitor.isAddressCounted) this.#addresses.left(visitor.remoteAddress);
-    visitor.isInside = visitor.isAddressCounted = false;
-    visitor.listener.connections--;
+  /** The end of what `mayEnter` began. Does nothing for a client that is not inside. */
+  left(client: IncomingClient): void {
+    if (!client.isInside) return;
+    if (client.isAddressCounted) this.#addresses.left(client.remoteAddress);
+    client.isInside = client.isAddressCounted = false;
+    client.listener.connections--;
     this.#inside--;
   }
 
-  /** Counts and logs that a visitor is turned away. Returns false, as the answer to give. */
-  refuse(visitor: Visitor, reason: string, detail?: string): false {
+  /** Counts and logs that a client is turned away. Returns false, as the answer to give. */
+  refuse(client: IncomingClient, reason: string, detail?: string): false {
     this.core.counters.connectsRefused.add(reason);
     this.core.log.limited(reason, "warn", "connection refused", {
-      listener: visitor.listener.name,
-      remoteAddress: visitor.remoteAddress,
+      listener: client.listener.name,
+      remoteAddress: client.remoteAddress,
       reason,
       detail,
     });
@@ -151,11 +147,11 @@ export class Entrance {
   }
 
   /** Sets who the client is, as a PROXY header of a trusted proxy said it. */
-  introduce(visitor: Visitor, source: ProxySource): void {
+  introduce(client: IncomingClient, source: ProxySource): void {
     if (source.kind === "client") {
-      visitor.remoteAddress = source.address;
-      visitor.isLoopback = isLoopbackAddress(source.address);
-    } else if (source.kind === "unknown") visitor.isLoopback = false;
+      client.remoteAddress = source.address;
+      client.isLoopback = isLoopbackAddress(source.address);
+    } else if (source.kind === "unknown") client.isLoopback = false;
   }
 
   /**
@@ -163,39 +159,29 @@ export class Entrance {
    *
    * Whoever comes through an HTTP proxy, or from a page of another site, is not taken for a client on this host.
    */
-  mayUpgrade(visitor: Visitor, origin: RequestOrigin): boolean {
-    if (!origin.isLocal || origin.isForwarded) visitor.isLoopback = false;
-    visitor.isRequestAwaited = false;
-    if (visitor.isAddressCounted) return true;
-    this.left(visitor);
-    const client = clientAddressOf(origin.forwardedFor, (address) => this.isTrustedProxy(address));
-    if (client !== undefined) visitor.remoteAddress = client;
-    return this.mayEnter(visitor);
+  mayUpgrade(client: IncomingClient, origin: RequestOrigin): boolean {
+    if (!origin.isLocal || origin.isForwarded) client.isLoopback = false;
+    client.isRequestAwaited = false;
+    if (client.isAddressCounted) return true;
+    this.left(client);
+    const address = clientAddressOf(origin.forwardedFor, (passing) => this.isTrustedProxy(passing));
+    if (address !== undefined) client.remoteAddress = address;
+    return this.mayEnter(client);
   }
 
-  /** Cuts this socket, too, when the broker stops. Call `settled` when it is served or gone. */
-  wait(socket: WaitingSocket): void {
-    this.#waiting.add(socket);
-  }
-
-  /** A socket that waited does so no more. */
-  settled(socket: WaitingSocket): void {
-    this.#waiting.delete(socket);
-  }
-
-  /** Serves MQTT to a visitor that was admitted, until its connection is over. */
-  serve(socket: HalfCloseSocket, visitor: Visitor): void {
+  /** Serves MQTT to a client that was admitted, until its connection is over. */
+  serve(socket: HalfCloseSocket, client: IncomingClient): void {
     const { core, settings } = this;
-    const framed = visitor.listener.isWebSocket
-      ? new WebSocketByteSocket(socket, visitor.listener.entry.wsPath, (origin) => this.mayUpgrade(visitor, origin))
+    const framed = client.listener.isWebSocket
+      ? new WebSocketByteSocket(socket, client.listener.entry.wsPath, (origin) => this.mayUpgrade(client, origin))
       : socket;
     const transport = new StreamTransport(framed, core.counters, core.clock, this.#readBuffers);
-    const connection = new Connection(core, transport, visitor, settings, visitor.listener.traffic);
+    const connection = new Connection(core, transport, client, settings, client.listener.traffic);
     transport.attach(connection);
     this.#connections.add(connection);
     // A plain promise and no fiber: with many idle connections a fiber each is a large part of the memory.
     transport.serve().then(() => {
-      this.left(visitor);
+      this.left(client);
       this.#connections.delete(connection);
       if (this.#connections.size === 0) this.#emptied?.();
     }, this.reportBug);
@@ -210,7 +196,7 @@ export class Entrance {
    * @returns Resolves when every connection is closed.
    */
   #sayGoodbye(): Promise<void> {
-    for (const socket of [...this.#waiting]) socket.cut();
+    for (const socket of [...this.pending]) socket.cut();
     this.core.sessions.drain();
     for (const connection of this.#connections) connection.receiveEnded(this.core.clock());
     // Those that a turn which failed had touched already call for no other.

@@ -6,9 +6,9 @@
  */
 import type { HalfCloseSocket } from "../transport/websocket.ts";
 import type { Entrance } from "./entrance.ts";
-import { LOCAL_ADDRESS, type Visitor } from "./gate.ts";
+import { type IncomingClient, LOCAL_ADDRESS } from "./incoming_client.ts";
+import { PendingSocket } from "./pending_socket.ts";
 import { parseProxyHeader, PROXY_HEADER_BYTES_MAX, type ProxySource } from "./proxy_protocol.ts";
-import { Wait } from "./waiting.ts";
 
 /**
  * Lets a trusted proxy say who the client is, within `server.read-timeout`.
@@ -17,27 +17,27 @@ import { Wait } from "./waiting.ts";
  */
 export async function hearProxy(
   socket: HalfCloseSocket,
-  visitor: Visitor,
+  client: IncomingClient,
   entrance: Entrance,
 ): Promise<Uint8Array | undefined> {
   // Who may open a socket that only its owner can open is trusted with what it says.
-  const isTrusted = visitor.remoteAddress === LOCAL_ADDRESS || entrance.isTrustedProxy(visitor.remoteAddress);
-  if (!isTrusted) entrance.refuse(visitor, "proxy_untrusted");
-  if (!isTrusted || !entrance.mayWait(visitor)) {
+  const isTrusted = client.remoteAddress === LOCAL_ADDRESS || entrance.isTrustedProxy(client.remoteAddress);
+  if (!isTrusted) entrance.refuse(client, "proxy_untrusted");
+  if (!isTrusted || !entrance.mayWait(client)) {
     socket.close();
     return undefined;
   }
-  const wait = new Wait(entrance, () => socket.close());
-  wait.limit(() => entrance.refuse(visitor, "proxy_header", "no header in time"));
+  const pending = new PendingSocket(entrance, () => socket.close());
+  pending.limit(() => entrance.refuse(client, "proxy_header", "no header in time"));
   const introduction = await readIntroduction(socket);
   entrance.madeKnown();
-  if (!wait.end()) return undefined;
+  if (!pending.end()) return undefined;
   if ("detail" in introduction) {
-    entrance.refuse(visitor, "proxy_header", introduction.detail);
+    entrance.refuse(client, "proxy_header", introduction.detail);
     socket.close();
     return undefined;
   }
-  entrance.introduce(visitor, introduction.source);
+  entrance.introduce(client, introduction.source);
   return introduction.rest;
 }
 

@@ -12,11 +12,11 @@ import { formatBindAddress } from "../../system/bind_address.ts";
 import { followFiles } from "../../system/watched_file.ts";
 import type { Entrance } from "../entry/entrance.ts";
 import { CertificateInvalid, ListenError } from "../entry/errors.ts";
-import type { Gate } from "../entry/gate.ts";
+import type { Listener } from "../entry/listener.ts";
 import { describeCertificates, warnOfAge } from "./certificate_age.ts";
 import { certificateFilesOf, checkCertificates, loadCertificates } from "./certificate_files.ts";
 import { confirmClientAuth } from "./client_auth_check.ts";
-import { TlsDoor } from "./tls_door.ts";
+import { TlsHandshakes } from "./tls_handshakes.ts";
 
 /** An open listener with TLS. */
 export interface TlsListener {
@@ -27,24 +27,27 @@ export interface TlsListener {
 }
 
 /** Opens a listener of type `tls` or `wss` and lets in who comes, until the scope ends. */
-export const listenTls = Effect.fnUntraced(function* (gate: Gate, entrance: Entrance) {
-  const { entry } = gate;
+export const listenTls = Effect.fnUntraced(function* (listener: Listener, entrance: Entrance) {
+  const { entry } = listener;
   const { log } = entrance.core;
-  const door = new TlsDoor(gate, entrance, yield* loadCertificates(entry));
-  if (entry.clientAuth === "require") yield* confirmClientAuth(door.server, entry.name);
-  const address = yield* listen(door, gate, log);
-  yield* followCertificates(door, gate, log);
-  yield* Supervisor.fork(`${gate.name} certificate age`, warnOfAge(() => door.certificates, gate.name, log));
-  const listener: TlsListener = { address, notAfterMs: () => door.certificates.notAfterMs };
-  return listener;
+  const handshakes = new TlsHandshakes(listener, entrance, yield* loadCertificates(entry));
+  if (entry.clientAuth === "require") yield* confirmClientAuth(handshakes.server, entry.name);
+  const address = yield* listen(handshakes, listener, log);
+  yield* followCertificates(handshakes, listener, log);
+  yield* Supervisor.fork(
+    `${listener.name} certificate age`,
+    warnOfAge(() => handshakes.certificates, listener.name, log),
+  );
+  const opened: TlsListener = { address, notAfterMs: () => handshakes.certificates.notAfterMs };
+  return opened;
 });
 
 /** Opens the port. Nothing is read from a connection before it is admitted. */
-const listen = Effect.fnUntraced(function* (door: TlsDoor, { entry }: Gate, log: LogWriter) {
+const listen = Effect.fnUntraced(function* (handshakes: TlsHandshakes, { entry }: Listener, log: LogWriter) {
   const { hostname, port } = entry.bind!;
   const front = createServer(
     { pauseOnConnect: true, noDelay: true, keepAlive: true },
-    (socket) => door.receive(socket),
+    (socket) => handshakes.receive(socket),
   );
   yield* Effect.acquireRelease(
     Effect.callback<void, ListenError>((resume) => {
@@ -67,20 +70,22 @@ function addressOf(server: Server): string {
 }
 
 /** Takes changed files when they are good, and goes on with what is served when they are not. */
-const followCertificates = Effect.fnUntraced(function* (door: TlsDoor, { entry }: Gate, log: LogWriter) {
-  const files = certificateFilesOf(entry);
-  if (files instanceof CertificateInvalid) return;
-  const kept = (error: Error) => {
-    log.write("error", "certificate not replaced", { listener: entry.name, reason: error.message });
-  };
-  const changed = (texts: readonly string[]) => {
-    const certificates = checkCertificates(entry, texts);
-    if (certificates instanceof CertificateInvalid) return kept(certificates);
-    door.swap(certificates);
-    log.write("info", "certificate replaced", { listener: entry.name, ...describeCertificates(certificates) });
-  };
-  yield* Supervisor.fork(`${entry.name} certificate files`, followFiles(files, { changed, failed: kept }));
-});
+const followCertificates = Effect.fnUntraced(
+  function* (handshakes: TlsHandshakes, { entry }: Listener, log: LogWriter) {
+    const files = certificateFilesOf(entry);
+    if (files instanceof CertificateInvalid) return;
+    const kept = (error: Error) => {
+      log.write("error", "certificate not replaced", { listener: entry.name, reason: error.message });
+    };
+    const changed = (texts: readonly string[]) => {
+      const certificates = checkCertificates(entry, texts);
+      if (certificates instanceof CertificateInvalid) return kept(certificates);
+      handshakes.swap(certificates);
+      log.write("info", "certificate replaced", { listener: entry.name, ...describeCertificates(certificates) });
+    };
+    yield* Supervisor.fork(`${entry.name} certificate files`, followFiles(files, { changed, failed: kept }));
+  },
+);
 
 /** What the runtime's own listener would have thrown; another error says enough as it is. */
 function asListenFailure(error: Error): Error {

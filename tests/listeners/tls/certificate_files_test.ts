@@ -11,7 +11,7 @@ import { loadCertificates } from "../../../src/listeners/tls/certificate_files.t
 import { type CertificateFiles, OPENSSL, TestAuthority } from "../../support/certificates.ts";
 import { TlsClient } from "../../support/tls_client.ts";
 import { testWithTools } from "../../support/tools.ts";
-import { DoorRig, type LoggedLine } from "../door_rig.ts";
+import { ListenerRig, type LoggedLine } from "../listener_rig.ts";
 
 const tls = (title: string, body: () => Promise<void>): void =>
   testWithTools(`certificate files: ${title}`, [OPENSSL], body);
@@ -45,7 +45,10 @@ tls("what cannot be used is refused with one line that names the file, and exit 
       [{ tlsCert: cert, tlsKey: key, tlsCa: `${at}/noise.pem`, clientAuth: "require" as const }, /noise\.pem" has no/],
     ] as const
   ) {
-    const error = await DoorRig.open({ type: "tls", ...entry }).then(() => undefined, (failure: unknown) => failure);
+    const error = await ListenerRig.open({ type: "tls", ...entry }).then(
+      () => undefined,
+      (failure: unknown) => failure,
+    );
     assert.ok(error instanceof Error, String(words));
     assert.match(error.message, words);
     assert.doesNotMatch(error.message, /\n|PRIVATE KEY-/);
@@ -67,7 +70,7 @@ tls("an expired certificate is served with a warning, and one that expires soon 
   await using authority = await TestAuthority.create();
   for (const [days, message] of [[-1, "certificate has expired"], [29, "certificate expires soon"]] as const) {
     const { cert, key } = await authority.server("old", days);
-    await using rig = await DoorRig.open({ type: "tls", tlsCert: cert, tlsKey: key });
+    await using rig = await ListenerRig.open({ type: "tls", tlsCert: cert, tlsKey: key });
     const { level, fields } = await rig.expectLine(message);
     assert.equal(level, "warn");
     assert.deepEqual([fields["listener"], fields["subject"]], ["door", "CN=old"]);
@@ -81,7 +84,7 @@ tls("changed files count for new connections, open ones go on, broken files chan
   await using authority = await TestAuthority.create();
   const first = await authority.server("first");
   const second = await authority.server("second");
-  await using rig = await DoorRig.open({ type: "tls", tlsCert: first.cert, tlsKey: first.key });
+  await using rig = await ListenerRig.open({ type: "tls", tlsCert: first.cert, tlsKey: first.key });
   const old = await connect(rig, authority);
   assert.equal(nameOf(old), "first");
 
@@ -118,7 +121,7 @@ tls("changed authorities count for new connections, also for resumed sessions", 
   const [cert, key] = [server.cert, server.key];
   const trusted = `${authority.directory}/trusted.pem`;
   await Deno.copyFile(authority.cert, trusted);
-  await using rig = await DoorRig.open({
+  await using rig = await ListenerRig.open({
     type: "tls",
     tlsCert: cert,
     tlsKey: key,
@@ -148,14 +151,14 @@ async function replace(files: CertificateFiles, by: CertificateFiles): Promise<v
   }
 }
 
-function connect(rig: DoorRig, authority: TestAuthority, files?: CertificateFiles): Promise<TlsClient> {
+function connect(rig: ListenerRig, authority: TestAuthority, files?: CertificateFiles): Promise<TlsClient> {
   const own = files === undefined
     ? {}
     : { cert: readFileSync(files.cert, "utf8"), key: readFileSync(files.key, "utf8") };
   return TlsClient.connect(rig.endpoint, { ca: readFileSync(authority.cert, "utf8"), servername: "localhost", ...own });
 }
 
-async function nextLine(rig: DoorRig): Promise<LoggedLine> {
+async function nextLine(rig: ListenerRig): Promise<LoggedLine> {
   const line = await rig.lines.next("a line about certificates");
   assert.ok(line);
   return line;

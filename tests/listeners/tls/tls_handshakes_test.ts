@@ -12,9 +12,10 @@ import { PYTHON, resetPeers } from "../../support/reset_peers.ts";
 import { TcpProxy } from "../../support/tcp_proxy.ts";
 import { TlsClient } from "../../support/tls_client.ts";
 import { startTool, testWithTools } from "../../support/tools.ts";
-import { DoorRig } from "../door_rig.ts";
+import { ListenerRig } from "../listener_rig.ts";
 
-const tls = (title: string, body: () => Promise<void>): void => testWithTools(`TLS door: ${title}`, [OPENSSL], body);
+const tls = (title: string, body: () => Promise<void>): void =>
+  testWithTools(`TLS listener: ${title}`, [OPENSSL], body);
 
 tls("passes bytes both ways, TLS 1.2 and 1.3, also more than any buffer holds", async () => {
   await using authority = await TestAuthority.create();
@@ -22,7 +23,7 @@ tls("passes bytes both ways, TLS 1.2 and 1.3, also more than any buffer holds", 
   for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
     const client = await connect(rig, authority, { minVersion: version, maxVersion: version });
     assert.equal(client.socket.getProtocol(), version);
-    assert.equal((await rig.expectVisitor()).certificate, undefined);
+    assert.equal((await rig.expectClient()).certificate, undefined);
     const sent = Uint8Array.from({ length: 3_000_000 }, (_, index) => (index * 31) & 255);
     assert.deepEqual(await client.exchange(sent), sent);
     client.socket.end();
@@ -37,8 +38,8 @@ tls("a client that ends its side still gets what it is owed", async () => {
   client.socket.end("last words");
   assert.equal(await client.text("last words".length), "last words");
   await within(client.closed, "the end");
-  await rig.left.next("the visitor to leave");
-  assert.equal(rig.gate.connections, 0);
+  await rig.left.next("the client to leave");
+  assert.equal(rig.listener.connections, 0);
 });
 
 tls("a client that is cut off leaves", async () => {
@@ -46,10 +47,10 @@ tls("a client that is cut off leaves", async () => {
   await using rig = await openRig(authority);
   const client = await connect(rig, authority);
   assert.equal(await client.text(2, "hi"), "hi");
-  assert.equal(rig.gate.connections, 1);
+  assert.equal(rig.listener.connections, 1);
   client.socket.destroy();
-  await rig.left.next("the visitor to leave");
-  assert.equal(rig.gate.connections, 0);
+  await rig.left.next("the client to leave");
+  assert.equal(rig.listener.connections, 0);
 });
 
 for (const clientAuth of ["optional", "require"] as const) {
@@ -62,7 +63,7 @@ for (const clientAuth of ["optional", "require"] as const) {
     await using rig = await openRig(authority, clientAuth);
     const client = await connect(rig, authority, pairOf(files));
     assert.equal(await client.text(2, "hi"), "hi");
-    assert.deepEqual((await rig.expectVisitor()).certificate, {
+    assert.deepEqual((await rig.expectClient()).certificate, {
       subject: "CN=gateway-7,O=Example\\, Inc",
       commonName: "gateway-7",
       alternativeNames: ["DNS:gateway-7", "email:ops@example.org"],
@@ -78,7 +79,7 @@ for (const clientAuth of ["optional", "require"] as const) {
     const { cert, key } = pairOf(files);
     const client = await connect(rig, authority, { cert: cert + readFileSync(between.cert, "utf8"), key });
     assert.equal(await client.text(2, "hi"), "hi");
-    assert.equal((await rig.expectVisitor()).certificate?.commonName, "below");
+    assert.equal((await rig.expectClient()).certificate?.commonName, "below");
     client.socket.destroy();
   });
 
@@ -94,7 +95,7 @@ for (const clientAuth of ["optional", "require"] as const) {
     ) {
       await expectRefused(rig, authority, pairOf(files), detail);
     }
-    assert.equal(rig.gate.connections, 0);
+    assert.equal(rig.listener.connections, 0);
     assert.deepEqual(rig.counters.connectsRefused.entries(), [["tls_handshake", 2]]);
   });
 }
@@ -108,7 +109,7 @@ tls("client-auth require refuses a client without certificate, and optional take
   await using rig = await openRig(authority, "optional");
   const client = await connect(rig, authority);
   assert.equal(await client.text(2, "hi"), "hi");
-  assert.equal((await rig.expectVisitor()).certificate, undefined);
+  assert.equal((await rig.expectClient()).certificate, undefined);
   client.socket.destroy();
 });
 
@@ -160,7 +161,7 @@ tls("what is no handshake ends the connection and nothing else", async () => {
     assert.equal(fields["remoteAddress"], "127.0.0.1");
     assert.equal(fields["listener"], "door");
   }
-  assert.equal(rig.gate.connections, 0);
+  assert.equal(rig.listener.connections, 0);
 });
 
 tls("a client that goes away within the handshake leaves nothing behind", async () => {
@@ -171,7 +172,7 @@ tls("a client that goes away within the handshake leaves nothing behind", async 
     if (bytes.length > 0) await stream.write(bytes);
     stream.close();
     await rig.expectLine("TLS handshake failed");
-    assert.equal(rig.gate.connections, 0);
+    assert.equal(rig.listener.connections, 0);
   }
 });
 
@@ -185,7 +186,7 @@ tls("a handshake that stalls is cut after read-timeout", async () => {
     stream.close();
   }
   assert.deepEqual(rig.counters.connectsRefused.entries(), [["tls_handshake_timeout", 2]]);
-  assert.equal(rig.gate.connections, 0);
+  assert.equal(rig.listener.connections, 0);
 });
 
 tls("handshakes under way count towards the most connections of a listener", async () => {
@@ -204,16 +205,20 @@ tls("handshakes under way count towards the most connections of a listener", asy
   client.socket.destroy();
 });
 
-testWithTools("TLS door: clients that are reset before they are accepted are no error", [OPENSSL, PYTHON], async () => {
-  await using authority = await TestAuthority.create();
-  await using rig = await openRig(authority);
-  resetPeers(rig.endpoint, 300);
-  const client = await connect(rig, authority);
-  assert.equal(await client.text(2, "hi"), "hi");
-  client.socket.destroy();
-  rig.lines.end();
-  assert.equal(await rig.lines.next("no line"), undefined);
-});
+testWithTools(
+  "TLS listener: clients that are reset before they are accepted are no error",
+  [OPENSSL, PYTHON],
+  async () => {
+    await using authority = await TestAuthority.create();
+    await using rig = await openRig(authority);
+    resetPeers(rig.endpoint, 300);
+    const client = await connect(rig, authority);
+    assert.equal(await client.text(2, "hi"), "hi");
+    client.socket.destroy();
+    rig.lines.end();
+    assert.equal(await rig.lines.next("no line"), undefined);
+  },
+);
 
 tls("a client that does not trust the certificate, or knows the broker by another name, goes away", async () => {
   await using authority = await TestAuthority.create();
@@ -264,11 +269,11 @@ for (const version of [1, 2]) {
       await using proxy = TcpProxy.start(rig.endpoint, header, isJoined);
       const client = await TlsClient.connect(proxy.endpoint, trusting(authority));
       assert.equal(await client.text(2, "hi"), "hi");
-      const visitor = await rig.expectVisitor();
-      assert.equal(visitor.remoteAddress, "203.0.113.7");
-      assert.equal(visitor.isLoopback, false);
+      const incoming = await rig.expectClient();
+      assert.equal(incoming.remoteAddress, "203.0.113.7");
+      assert.equal(incoming.isLoopback, false);
       client.socket.destroy();
-      await rig.left.next("the visitor to leave");
+      await rig.left.next("the client to leave");
     }
   });
 }
@@ -303,7 +308,7 @@ tls("a stop cuts handshakes and waits that are under way", async () => {
   const streams: ByteStream[] = [];
   for (let count = 0; count < 3; count++) streams.push(tcpStream(await Deno.connect(rig.endpoint)));
   assert.equal((await rig.expectLine("connection refused")).fields["reason"], "connect_rate");
-  assert.equal(rig.gate.connections, 1);
+  assert.equal(rig.listener.connections, 1);
   await rig[Symbol.asyncDispose]();
   for (const stream of streams) {
     assert.equal(await within(stream.read(), "the end of the connection"), undefined);
@@ -314,11 +319,11 @@ tls("a stop cuts handshakes and waits that are under way", async () => {
 function openRig(
   authority: TestAuthority,
   clientAuth: "none" | "optional" | "require" = "none",
-  entry: Parameters<typeof DoorRig.open>[0] = {},
-  options: Parameters<typeof DoorRig.open>[1] = {},
-): Promise<DoorRig> {
+  entry: Parameters<typeof ListenerRig.open>[0] = {},
+  options: Parameters<typeof ListenerRig.open>[1] = {},
+): Promise<ListenerRig> {
   return authority.server().then(({ cert, key }) =>
-    DoorRig.open({ type: "tls", tlsCert: cert, tlsKey: key, tlsCa: authority.cert, clientAuth, ...entry }, options)
+    ListenerRig.open({ type: "tls", tlsCert: cert, tlsKey: key, tlsCa: authority.cert, clientAuth, ...entry }, options)
   );
 }
 
@@ -328,7 +333,7 @@ function pairOf({ cert, key }: CertificateFiles): { readonly cert: string; reado
 
 /** Connects and expects to be turned away, and a line that says why. */
 async function expectRefused(
-  rig: DoorRig,
+  rig: ListenerRig,
   authority: TestAuthority,
   options: ConnectionOptions,
   detail: RegExp,
@@ -341,7 +346,7 @@ async function expectRefused(
 }
 
 /** What `openssl s_client` printed, who says a line and stays until the other side closes. */
-async function speak(rig: DoorRig, args: readonly string[], outcome: "answered" | "refused"): Promise<string> {
+async function speak(rig: ListenerRig, args: readonly string[], outcome: "answered" | "refused"): Promise<string> {
   const { port } = rig.endpoint;
   const running = startTool(OPENSSL, ["s_client", "-connect", `127.0.0.1:${port}`, "-ign_eof", ...args]);
   const writer = running.child.stdin.getWriter();
@@ -359,6 +364,6 @@ function trusting(authority: TestAuthority): ConnectionOptions {
   return { ca: readFileSync(authority.cert, "utf8"), servername: "localhost" };
 }
 
-function connect(rig: DoorRig, authority: TestAuthority, options: ConnectionOptions = {}): Promise<TlsClient> {
+function connect(rig: ListenerRig, authority: TestAuthority, options: ConnectionOptions = {}): Promise<TlsClient> {
   return TlsClient.connect(rig.endpoint, { ...trusting(authority), ...options });
 }

@@ -1,20 +1,16 @@
 /**
- * One listener as connections know it, and a connection's client as the rules know it.
- *
- * A `Gate` lives as long as its listener and counts who is inside. A `Visitor` is the `Peer` of one connection from the
- * moment its socket is accepted; until its CONNECT is handled it may still turn out to come from somewhere else.
+ * One listener as its connections know it: what it asks of them, how fast they may come, and how many there are.
  */
-import type { AnonymousPolicy, ClientCertificate } from "../../auth/identity/identity.ts";
-import type { ListenerTraits, Peer } from "../../broker/peer.ts";
+import type { AnonymousPolicy } from "../../auth/identity/identity.ts";
+import type { ListenerTraits } from "../../broker/peer.ts";
 import type { TimerWheel } from "../../broker/timer_wheel.ts";
 import type { ListenerEntry, ProtocolVersionName } from "../../config/options/listener_entry.ts";
 import type { ProtocolVersion } from "../../protocol/packets.ts";
 import { TokenBucket } from "../limits/token_bucket.ts";
 import { SharedTraffic } from "../limits/traffic_limits.ts";
-import { isLoopbackAddress, systemAddress } from "./client_address.ts";
 
 /** A listener. */
-export class Gate implements ListenerTraits {
+export class Listener implements ListenerTraits {
   readonly entry: ListenerEntry;
   readonly name: string;
   readonly anonymous: AnonymousPolicy | undefined;
@@ -57,31 +53,6 @@ export class Gate implements ListenerTraits {
     return this.entry.maxConnections > 0 && this.connections >= this.entry.maxConnections;
   }
 }
-
-/** A client at a gate or inside. */
-export class Visitor implements Peer {
-  readonly listener: Gate;
-  remoteAddress: string;
-  isLoopback: boolean;
-  certificate: ClientCertificate | undefined = undefined;
-  /** True from `Entrance.mayEnter` to `Entrance.left`. */
-  isInside = false;
-  /** True while inside and counted under its address. */
-  isAddressCounted = false;
-  /** True until the request of a WebSocket has said who is behind a proxy. */
-  isRequestAwaited: boolean;
-
-  /** @param systemText Address as the system gave it; undefined on a Unix socket. */
-  constructor(listener: Gate, systemText: string | undefined) {
-    this.listener = listener;
-    this.isRequestAwaited = listener.isWebSocket;
-    this.remoteAddress = systemText === undefined ? LOCAL_ADDRESS : systemAddress(systemText);
-    this.isLoopback = systemText === undefined || isLoopbackAddress(this.remoteAddress);
-  }
-}
-
-/** What stands for the address of a peer on a Unix socket. */
-export const LOCAL_ADDRESS = "local";
 
 const ANONYMOUS_POLICIES: Readonly<Record<"true" | "false" | "loopback", AnonymousPolicy>> = {
   true: "true",

@@ -11,9 +11,10 @@
 import type { Socket } from "node:net";
 import { createServer, type Server, type TLSSocket } from "node:tls";
 import type { Entrance } from "../entry/entrance.ts";
-import { type Gate, Visitor } from "../entry/gate.ts";
+import { IncomingClient } from "../entry/incoming_client.ts";
+import type { Listener } from "../entry/listener.ts";
+import { PendingSocket } from "../entry/pending_socket.ts";
 import { hearProxy } from "../entry/proxied_socket.ts";
-import { Wait } from "../entry/waiting.ts";
 import { NodeSocket } from "../transport/node_socket.ts";
 import { isSignedBy, peerChainOf } from "./certificate_chain.ts";
 import type { Certificates } from "./certificate_files.ts";
@@ -21,21 +22,21 @@ import { readClientCertificate } from "./certificate_names.ts";
 import { hearFirstRecord, UNEXPECTED_MESSAGE } from "./client_hello.ts";
 
 /** See the head of this file. */
-export class TlsDoor {
+export class TlsHandshakes {
   /** For whoever has a socket that needs no admission. It does not listen. */
   readonly server: Server;
-  readonly #gate: Gate;
+  readonly #listener: Listener;
   readonly #entrance: Entrance;
   readonly #handshakes = new Map<string, Handshake>();
   /** By the socket below TLS. */
   readonly #handshakeOf = new WeakMap<object, Handshake>();
   #certificates: Certificates;
 
-  constructor(gate: Gate, entrance: Entrance, certificates: Certificates) {
-    this.#gate = gate;
+  constructor(listener: Listener, entrance: Entrance, certificates: Certificates) {
+    this.#listener = listener;
     this.#entrance = entrance;
     this.#certificates = certificates;
-    const { clientAuth } = gate.entry;
+    const { clientAuth } = listener.entry;
     this.server = createServer({
       ...certificates.options,
       minVersion: "TLSv1.2",
@@ -67,54 +68,54 @@ export class TlsDoor {
       socket.destroy();
       return;
     }
-    const visitor = new Visitor(this.#gate, remoteAddress);
-    const waitMs = this.#gate.connectWaitMs(this.#entrance.core.clock());
-    if (waitMs > 0 || this.#gate.entry.proxyProtocol) {
-      this.#introduce(socket, visitor, waitMs).catch(this.#entrance.reportBug);
-    } else this.#admit(socket, visitor);
+    const client = new IncomingClient(this.#listener, remoteAddress);
+    const waitMs = this.#listener.connectWaitMs(this.#entrance.core.clock());
+    if (waitMs > 0 || this.#listener.entry.proxyProtocol) {
+      this.#introduce(socket, client, waitMs).catch(this.#entrance.reportBug);
+    } else this.#admit(socket, client);
   }
 
   /** Waits for what has to come before admission. */
-  async #introduce(socket: Socket, visitor: Visitor, waitMs: number): Promise<void> {
-    if (waitMs > 0 && !await this.#paused(socket, visitor, waitMs)) return;
-    if (!this.#gate.entry.proxyProtocol) return this.#admit(socket, visitor);
+  async #introduce(socket: Socket, client: IncomingClient, waitMs: number): Promise<void> {
+    if (waitMs > 0 && !await this.#paused(socket, client, waitMs)) return;
+    if (!this.#listener.entry.proxyProtocol) return this.#admit(socket, client);
     const reader = new NodeSocket(socket);
-    const rest = await hearProxy(reader, visitor, this.#entrance);
-    if (rest !== undefined) this.#admit(reader.release(rest), visitor);
+    const rest = await hearProxy(reader, client, this.#entrance);
+    if (rest !== undefined) this.#admit(reader.release(rest), client);
   }
 
   /** Lets a new connection wait for its turn; false when it is not worth that, or was cut. */
-  async #paused(socket: Socket, visitor: Visitor, waitMs: number): Promise<boolean> {
+  async #paused(socket: Socket, client: IncomingClient, waitMs: number): Promise<boolean> {
     const { settings } = this.#entrance;
-    if (waitMs > settings.readTimeoutMs) this.#entrance.refuse(visitor, "connect_rate");
-    if (waitMs > settings.readTimeoutMs || !this.#entrance.mayWait(visitor)) {
+    if (waitMs > settings.readTimeoutMs) this.#entrance.refuse(client, "connect_rate");
+    if (waitMs > settings.readTimeoutMs || !this.#entrance.mayWait(client)) {
       socket.destroy();
       return false;
     }
-    const wait = new Wait(this.#entrance, () => socket.destroy());
-    await wait.pause(waitMs);
+    const pending = new PendingSocket(this.#entrance, () => socket.destroy());
+    await pending.pause(waitMs);
     this.#entrance.madeKnown();
-    return wait.end();
+    return pending.end();
   }
 
-  #admit(socket: Socket, visitor: Visitor): void {
+  #admit(socket: Socket, client: IncomingClient): void {
     const key = keyOf(socket);
-    if (key === undefined || !this.#entrance.mayEnter(visitor)) {
+    if (key === undefined || !this.#entrance.mayEnter(client)) {
       socket.destroy();
       return;
     }
-    const wait = new Wait(this.#entrance, () => socket.destroy());
-    const handshake: Handshake = { key, visitor, wait, isServed: false };
+    const pending = new PendingSocket(this.#entrance, () => socket.destroy());
+    const handshake: Handshake = { key, client, pending, isServed: false };
     this.#handshakes.set(key, handshake);
     this.#handshakeOf.set(socket, handshake);
-    wait.limit(() => {
-      this.#report(visitor, "tls_handshake_timeout", "not finished in time");
+    pending.limit(() => {
+      this.#report(client, "tls_handshake_timeout", "not finished in time");
       this.#forget(handshake);
     });
     const ended = () => this.#fail(handshake, "the connection ended within the handshake");
     socket.once("close", ended);
     hearFirstRecord(socket, (isTls) => {
-      if (handshake.wait.isOver) return;
+      if (handshake.pending.isOver) return;
       if (isTls) {
         // From now on there may be a better reason, told at the same time or a moment later.
         socket.off("close", ended);
@@ -130,25 +131,25 @@ export class TlsDoor {
   #secured(socket: TLSSocket): void {
     socket.on("error", ignore);
     const handshake = this.#handshakes.get(keyOf(socket) ?? "");
-    if (handshake === undefined || handshake.wait.isOver) {
+    if (handshake === undefined || handshake.pending.isOver) {
       socket.destroy();
       return;
     }
-    const fault = this.#faultOf(socket, handshake.visitor);
+    const fault = this.#faultOf(socket, handshake.client);
     if (fault !== undefined) {
       this.#fail(handshake, fault);
       socket.destroy();
       return;
     }
-    handshake.wait.end();
+    handshake.pending.end();
     handshake.isServed = true;
     this.#handshakes.delete(handshake.key);
-    this.#entrance.serve(new NodeSocket(socket), handshake.visitor);
+    this.#entrance.serve(new NodeSocket(socket), handshake.client);
   }
 
   /** Looks at the certificate of a client, and makes it known. */
-  #faultOf(socket: TLSSocket, visitor: Visitor): string | undefined {
-    const { clientAuth } = this.#gate.entry;
+  #faultOf(socket: TLSSocket, client: IncomingClient): string | undefined {
+    const { clientAuth } = this.#listener.entry;
     if (clientAuth === "none") return undefined;
     const chain = peerChainOf(socket);
     const own = chain[0];
@@ -157,8 +158,8 @@ export class TlsDoor {
     if (socket.isSessionReused() && !isSignedBy(chain, this.#certificates.authorities, Date.now())) {
       return "the certificate of a resumed session is not accepted any more";
     }
-    visitor.certificate = readClientCertificate(own.raw);
-    return visitor.certificate === undefined ? "the client certificate cannot be read" : undefined;
+    client.certificate = readClientCertificate(own.raw);
+    return client.certificate === undefined ? "the client certificate cannot be read" : undefined;
   }
 
   #broken(error: Error, socket: TLSSocket): void {
@@ -173,17 +174,17 @@ export class TlsDoor {
 
   /** Counts, logs and forgets a handshake, unless it has ended before. */
   #fail(handshake: Handshake, detail: string): void {
-    const isNews = handshake.wait.end();
+    const isNews = handshake.pending.end();
     this.#forget(handshake);
     if (!isNews) return;
-    this.#report(handshake.visitor, "tls_handshake", detail);
+    this.#report(handshake.client, "tls_handshake", detail);
   }
 
-  #report({ remoteAddress }: Visitor, reason: "tls_handshake" | "tls_handshake_timeout", detail: string): void {
+  #report({ remoteAddress }: IncomingClient, reason: "tls_handshake" | "tls_handshake_timeout", detail: string): void {
     const { counters, log } = this.#entrance.core;
     counters.connectsRefused.add(reason);
     log.limited(reason, "warn", "TLS handshake failed", {
-      listener: this.#gate.name,
+      listener: this.#listener.name,
       remoteAddress,
       detail: detail.slice(0, DETAIL_CHARS_MAX),
     });
@@ -193,16 +194,16 @@ export class TlsDoor {
   #forget(handshake: Handshake): void {
     // Another connection may have come from the same port since; each has its own place to give back.
     if (this.#handshakes.get(handshake.key) === handshake) this.#handshakes.delete(handshake.key);
-    if (!handshake.isServed) this.#entrance.left(handshake.visitor);
+    if (!handshake.isServed) this.#entrance.left(handshake.client);
   }
 }
 
 /** An admitted client whose handshake is under way. */
 interface Handshake {
   readonly key: string;
-  readonly visitor: Visitor;
-  readonly wait: Wait;
-  /** True once its connection has the visitor's place. */
+  readonly client: IncomingClient;
+  readonly pending: PendingSocket;
+  /** True once its connection has the client's place. */
   isServed: boolean;
 }
 

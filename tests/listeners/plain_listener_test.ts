@@ -4,7 +4,7 @@
 import * as Runtime from "effect/Runtime";
 import assert from "node:assert/strict";
 import type { Entrance } from "../../src/listeners/entry/entrance.ts";
-import type { Gate } from "../../src/listeners/entry/gate.ts";
+import type { Listener } from "../../src/listeners/entry/listener.ts";
 import { acceptAll } from "../../src/listeners/plain_listener.ts";
 import { within } from "../support/event_queue.ts";
 import { type ByteStream, tcpStream } from "../support/raw_client.ts";
@@ -12,7 +12,7 @@ import { PYTHON, resetPeers } from "../support/reset_peers.ts";
 import { testWithTools } from "../support/tools.ts";
 import { concatBytes } from "../support/wire_bytes.ts";
 import { WsClient } from "../support/ws_client.ts";
-import { DoorRig } from "./door_rig.ts";
+import { ListenerRig } from "./listener_rig.ts";
 import { ascii } from "./transport/client_frames.ts";
 
 const V2 = Uint8Array.of(13, 10, 13, 10, 0, 13, 10, 0x51, 0x55, 0x49, 0x54, 10);
@@ -28,8 +28,8 @@ for (
     ["v2 LOCAL", concatBytes(V2, Uint8Array.of(0x20, 0x11), IPV4_PAIR), "127.0.0.1", true],
   ] as const
 ) {
-  Deno.test(`plain door: a PROXY header ${what} makes the client ${remoteAddress}`, async () => {
-    await using rig = await DoorRig.open({ proxyProtocol: true });
+  Deno.test(`plain listener: a PROXY header ${what} makes the client ${remoteAddress}`, async () => {
+    await using rig = await ListenerRig.open({ proxyProtocol: true });
     for (
       const pieces of [[concatBytes(header, ascii("hello"))], [header, ascii("hello")], [
         ...singly(header),
@@ -39,17 +39,17 @@ for (
       const stream = await openStream(rig);
       for (const piece of pieces) await stream.write(piece);
       assert.equal(await readText(stream, 5), "hello");
-      const visitor = await rig.expectVisitor();
-      assert.deepEqual([visitor.remoteAddress, visitor.isLoopback], [remoteAddress, isLoopback]);
+      const client = await rig.expectClient();
+      assert.deepEqual([client.remoteAddress, client.isLoopback], [remoteAddress, isLoopback]);
       stream.close();
-      await rig.left.next("the visitor to leave");
+      await rig.left.next("the client to leave");
     }
-    assert.equal(rig.gate.connections, 0);
+    assert.equal(rig.listener.connections, 0);
   });
 }
 
-Deno.test("plain door: a connection without its PROXY header is closed, counted and logged", async () => {
-  await using rig = await DoorRig.open({ proxyProtocol: true });
+Deno.test("plain listener: a connection without its PROXY header is closed, counted and logged", async () => {
+  await using rig = await ListenerRig.open({ proxyProtocol: true });
   for (const bytes of [Uint8Array.of(0x10, 0x0c, 0, 4, 0x4d), ascii("PROXY TCP4 x\r\n"), ascii("PROXY TCP4 1.2")]) {
     const stream = await openStream(rig);
     await stream.write(bytes);
@@ -67,8 +67,8 @@ Deno.test("plain door: a connection without its PROXY header is closed, counted 
   assert.deepEqual(rig.counters.connectsRefused.entries(), [["proxy_header", 3]]);
 });
 
-Deno.test("plain door: a PROXY header of a stranger is not read", async () => {
-  await using rig = await DoorRig.open({ proxyProtocol: true }, { trustedProxies: "192.0.2.0/24" });
+Deno.test("plain listener: a PROXY header of a stranger is not read", async () => {
+  await using rig = await ListenerRig.open({ proxyProtocol: true }, { trustedProxies: "192.0.2.0/24" });
   const stream = await openStream(rig);
   await stream.write(ascii("PROXY TCP4 127.0.0.1 127.0.0.1 1 2\r\n")).catch(() => {});
   assert.equal(await within(stream.read(), "the end"), undefined);
@@ -77,8 +77,8 @@ Deno.test("plain door: a PROXY header of a stranger is not read", async () => {
   assert.deepEqual(rig.counters.connectsRefused.entries(), [["proxy_untrusted", 1]]);
 });
 
-Deno.test("plain door: a PROXY header that does not come is given up after read-timeout", async () => {
-  await using rig = await DoorRig.open({ proxyProtocol: true }, { readTimeoutMs: 200 });
+Deno.test("plain listener: a PROXY header that does not come is given up after read-timeout", async () => {
+  await using rig = await ListenerRig.open({ proxyProtocol: true }, { readTimeoutMs: 200 });
   const stream = await openStream(rig);
   await stream.write(ascii("PROXY TC"));
   assert.equal(await within(stream.read(), "the end"), undefined);
@@ -93,8 +93,8 @@ for (
     ["without a CONNECT", {}],
   ] as const
 ) {
-  Deno.test(`plain door: of sockets ${what} there are so many and no more`, async () => {
-    await using rig = await DoorRig.open(entry, { connectionsMax: 1 });
+  Deno.test(`plain listener: of sockets ${what} there are so many and no more`, async () => {
+    await using rig = await ListenerRig.open(entry, { connectionsMax: 1 });
     const waiting = await Promise.all(Array.from({ length: 3 }, () => Deno.connect(rig.endpoint)));
     const late = await openStream(rig);
     assert.equal(await within(late.read(), "the end of the late one"), undefined);
@@ -105,8 +105,8 @@ for (
   });
 }
 
-Deno.test("plain door: limits per address are asked with the address in the header", async () => {
-  await using rig = await DoorRig.open({ proxyProtocol: true }, { connectionsPerAddress: 1 });
+Deno.test("plain listener: limits per address are asked with the address in the header", async () => {
+  await using rig = await ListenerRig.open({ proxyProtocol: true }, { connectionsPerAddress: 1 });
   const streams: ByteStream[] = [];
   for (const address of ["203.0.113.7", "203.0.113.8"]) {
     const stream = await openStream(rig);
@@ -122,8 +122,8 @@ Deno.test("plain door: limits per address are asked with the address in the head
   for (const stream of [...streams, second]) stream.close();
 });
 
-Deno.test("plain door: a listener takes its most connections, and another one when one has left", async () => {
-  await using rig = await DoorRig.open({ maxConnections: 1 });
+Deno.test("plain listener: a listener takes its most connections, and another one when one has left", async () => {
+  await using rig = await ListenerRig.open({ maxConnections: 1 });
   const first = await openStream(rig);
   await first.write(ascii("hello"));
   assert.equal(await readText(first, 5), "hello");
@@ -138,8 +138,8 @@ Deno.test("plain door: a listener takes its most connections, and another one wh
   for (const stream of [second, third]) stream.close();
 });
 
-Deno.test("plain door: connections above the connect rate wait and are all served", async () => {
-  await using rig = await DoorRig.open({ connectRate: 50 });
+Deno.test("plain listener: connections above the connect rate wait and are all served", async () => {
+  await using rig = await ListenerRig.open({ connectRate: 50 });
   const streams = await Promise.all(Array.from({ length: 60 }, () => openStream(rig)));
   for (const stream of streams) {
     await stream.write(ascii("hello"));
@@ -149,8 +149,8 @@ Deno.test("plain door: connections above the connect rate wait and are all serve
   assert.equal(rig.counters.connectsRefused.total(), 0);
 });
 
-testWithTools("plain door: clients that are reset before they are accepted are no error", [PYTHON], async () => {
-  await using rig = await DoorRig.open();
+testWithTools("plain listener: clients that are reset before they are accepted are no error", [PYTHON], async () => {
+  await using rig = await ListenerRig.open();
   resetPeers(rig.endpoint, 300);
   const stream = await openStream(rig);
   await stream.write(ascii("hello"));
@@ -160,7 +160,7 @@ testWithTools("plain door: clients that are reset before they are accepted are n
   assert.equal(await rig.lines.next("no line"), undefined);
 });
 
-Deno.test("plain door: accepting pauses for what the machine lacks, and not for a client that is gone", async () => {
+Deno.test("plain listener: accepting pauses for what the machine lacks, and not for a client that is gone", async () => {
   const gone = [
     new Deno.errors.NotConnected("Transport endpoint is not connected (os error 107)"),
     new Deno.errors.ConnectionAborted("Software caused connection abort (os error 103)"),
@@ -176,7 +176,7 @@ Deno.test("plain door: accepting pauses for what the machine lacks, and not for 
   const levels: string[] = [];
   await acceptAll(
     { accept: () => Promise.reject(failures.shift()) },
-    {} as Gate,
+    {} as Listener,
     { core: { log: { limited: (_key: string, level: string) => levels.push(level) } } } as unknown as Entrance,
     (delayMs) => {
       pauses.push(failures.length);
@@ -188,15 +188,15 @@ Deno.test("plain door: accepting pauses for what the machine lacks, and not for 
   assert.deepEqual(levels.filter((level) => level !== "debug"), lacking.map(() => "error"));
 });
 
-Deno.test("plain door: what our own code throws for an accepted socket is a bug", async () => {
+Deno.test("plain listener: what our own code throws for an accepted socket is a bug", async () => {
   const bug = new TypeError("a bug of ours");
-  const gate: Pick<Gate, "connectWaitMs"> = {
+  const listener: Pick<Listener, "connectWaitMs"> = {
     connectWaitMs() {
       throw bug;
     },
   };
   const accept = () => Promise.resolve({} as Deno.TcpConn);
-  await assert.rejects(acceptAll({ accept }, gate as Gate, { core: { clock: () => 0 } } as Entrance), bug);
+  await assert.rejects(acceptAll({ accept }, listener as Listener, { core: { clock: () => 0 } } as Entrance), bug);
 });
 
 for (
@@ -217,18 +217,18 @@ for (
     ["a page of another site", { "Origin": "https://elsewhere.example" }, "127.0.0.0/8", "127.0.0.1", false],
   ] as const
 ) {
-  Deno.test(`plain door: a WebSocket with ${what} comes from ${remoteAddress}`, async () => {
-    await using rig = await DoorRig.open({ type: "ws" }, { trustedProxies });
+  Deno.test(`plain listener: a WebSocket with ${what} comes from ${remoteAddress}`, async () => {
+    await using rig = await ListenerRig.open({ type: "ws" }, { trustedProxies });
     const { client, answer } = await WsClient.open(rig.endpoint, { headers });
     await using _ = client;
     assert.equal(answer.status, 101);
-    const visitor = await rig.expectVisitor();
-    assert.deepEqual([visitor.remoteAddress, visitor.isLoopback], [remoteAddress, isLoopback]);
+    const incoming = await rig.expectClient();
+    assert.deepEqual([incoming.remoteAddress, incoming.isLoopback], [remoteAddress, isLoopback]);
   });
 }
 
-Deno.test("plain door: limits per address are asked again with the forwarded address, and answered with 403", async () => {
-  await using rig = await DoorRig.open({ type: "ws" }, { connectionsPerAddress: 1 });
+Deno.test("plain listener: limits per address are asked again with the forwarded address, and answered with 403", async () => {
+  await using rig = await ListenerRig.open({ type: "ws" }, { connectionsPerAddress: 1 });
   const opened = [];
   for (const [address, status] of [["203.0.113.7", 101], ["203.0.113.8", 101], ["203.0.113.7", 403]] as const) {
     const { client, answer } = await WsClient.open(rig.endpoint, { headers: { "X-Forwarded-For": address } });
@@ -238,32 +238,32 @@ Deno.test("plain door: limits per address are asked again with the forwarded add
   assert.equal((await rig.expectLine("connection refused")).fields["remoteAddress"], "203.0.113.7");
   for (const client of opened) {
     await client.close();
-    await rig.left.next("a visitor to leave");
+    await rig.left.next("a client to leave");
   }
-  assert.equal(rig.gate.connections, 0);
+  assert.equal(rig.listener.connections, 0);
   const { client, answer } = await WsClient.open(rig.endpoint, { headers: { "X-Forwarded-For": "203.0.113.7" } });
   await using _ = client;
   assert.equal(answer.status, 101);
 });
 
-Deno.test("plain door: a Unix socket is its owner's alone, and its clients are on this host", async () => {
+Deno.test("plain listener: a Unix socket is its owner's alone, and its clients are on this host", async () => {
   await using directory = await temporary();
   const path = `${directory.path}/door.sock`;
   {
-    await using rig = await DoorRig.open({ type: "unix", bind: undefined, socketPath: path });
+    await using rig = await ListenerRig.open({ type: "unix", bind: undefined, socketPath: path });
     assert.equal(rig.address, path);
     assert.equal((await Deno.lstat(path)).mode! & 0o777, 0o600);
     const stream = await openUnix(path);
     await stream.write(ascii("hello"));
     assert.equal(await readText(stream, 5), "hello");
-    const visitor = await rig.expectVisitor();
-    assert.deepEqual([visitor.remoteAddress, visitor.isLoopback], ["local", true]);
+    const incoming = await rig.expectClient();
+    assert.deepEqual([incoming.remoteAddress, incoming.isLoopback], ["local", true]);
     stream.close();
   }
   await assert.rejects(() => Deno.lstat(path), Deno.errors.NotFound);
 });
 
-Deno.test("plain door: the socket of a process that is gone is replaced, anything else is left alone", async () => {
+Deno.test("plain listener: the socket of a process that is gone is replaced, anything else is left alone", async () => {
   await using directory = await temporary();
   const path = `${directory.path}/door.sock`;
   const entry = { type: "unix", bind: undefined, socketPath: path } as const;
@@ -273,26 +273,26 @@ Deno.test("plain door: the socket of a process that is gone is replaced, anythin
   crashed.close();
   assert.equal((await Deno.lstat(path)).isSocket, true);
   {
-    await using _ = await DoorRig.open(entry);
-    await assert.rejects(() => DoorRig.open(entry), (error: Error) => {
+    await using _ = await ListenerRig.open(entry);
+    await assert.rejects(() => ListenerRig.open(entry), (error: Error) => {
       assert.match(error.message, /another process listens on it/);
       return Runtime.getErrorExitCode(error) === 69;
     });
     (await Deno.connect({ transport: "unix", path })).close();
   }
   await Deno.writeTextFile(path, "precious");
-  await assert.rejects(() => DoorRig.open(entry), /is there and is not a socket/);
+  await assert.rejects(() => ListenerRig.open(entry), /is there and is not a socket/);
   assert.equal(await Deno.readTextFile(path), "precious");
   await Deno.remove(path);
   await Deno.symlink("/nonexistent", path);
-  await assert.rejects(() => DoorRig.open(entry), /is not a socket/);
+  await assert.rejects(() => ListenerRig.open(entry), /is not a socket/);
   await assert.rejects(
-    () => DoorRig.open({ ...entry, socketPath: `${directory.path}/none/door.sock` }),
+    () => ListenerRig.open({ ...entry, socketPath: `${directory.path}/none/door.sock` }),
     /Cannot listen/,
   );
 });
 
-async function openStream(rig: DoorRig): Promise<ByteStream> {
+async function openStream(rig: ListenerRig): Promise<ByteStream> {
   const socket = await Deno.connect(rig.endpoint);
   socket.setNoDelay(true);
   return tcpStream(socket);

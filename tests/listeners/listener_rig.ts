@@ -17,7 +17,8 @@ import type { ListenerEntry } from "../../src/config/options/listener_entry.ts";
 import type { Config } from "../../src/config/options/schema.ts";
 import type { ConfigStore } from "../../src/config/reload.ts";
 import { Entrance } from "../../src/listeners/entry/entrance.ts";
-import { Gate, type Visitor } from "../../src/listeners/entry/gate.ts";
+import type { IncomingClient } from "../../src/listeners/entry/incoming_client.ts";
+import { Listener } from "../../src/listeners/entry/listener.ts";
 import { listenPlain } from "../../src/listeners/plain_listener.ts";
 import { listenTls } from "../../src/listeners/tls/tls_listener.ts";
 import { type HalfCloseSocket, WebSocketByteSocket } from "../../src/listeners/transport/websocket.ts";
@@ -29,7 +30,7 @@ import { EventQueue } from "../support/event_queue.ts";
 import type { Endpoint } from "../support/raw_client.ts";
 
 /** What differs from an open listener with the usual settings. */
-export interface DoorOptions {
+export interface RigOptions {
   readonly readTimeoutMs?: number;
   /** `mqtt.max-connections`; two spare sockets come on top, and nobody becomes a client here. */
   readonly connectionsMax?: number;
@@ -46,23 +47,23 @@ export interface LoggedLine {
 }
 
 /** See the head of this file. */
-export class DoorRig implements AsyncDisposable {
+export class ListenerRig implements AsyncDisposable {
   readonly counters = new Counters();
-  readonly gate: Gate;
+  readonly listener: Listener;
   /** Lines at info and above, as they come. */
   readonly lines = new EventQueue<LoggedLine>();
   /** Whoever was let in, as it is let in. */
-  readonly entered = new EventQueue<Visitor>();
+  readonly entered = new EventQueue<IncomingClient>();
   /** Whoever was let in, as its connection ends. */
-  readonly left = new EventQueue<Visitor>();
+  readonly left = new EventQueue<IncomingClient>();
   /** Counts of bytes sent back, as they are. */
   readonly echoed = new EventQueue<number>();
   address = "";
   readonly #scope = Scope.makeUnsafe();
   readonly #entrance: EchoEntrance;
 
-  private constructor(gate: Gate, options: DoorOptions) {
-    this.gate = gate;
+  private constructor(listener: Listener, options: RigOptions) {
+    this.listener = listener;
     const config = configOf(options);
     const log: LogWriter = {
       level: Level.info,
@@ -85,12 +86,14 @@ export class DoorRig implements AsyncDisposable {
   }
 
   /** Opens a listener on a free port of this host, or on a path. Rejects with what it fails with. */
-  static async open(entry: Partial<ListenerEntry> = {}, options: DoorOptions = {}): Promise<DoorRig> {
-    const rig = new DoorRig(new Gate({ ...ENTRY, ...entry }, new TimerWheel(0), performance.now()), options);
-    const isTls = rig.gate.entry.type === "tls" || rig.gate.entry.type === "wss";
+  static async open(entry: Partial<ListenerEntry> = {}, options: RigOptions = {}): Promise<ListenerRig> {
+    const rig = new ListenerRig(new Listener({ ...ENTRY, ...entry }, new TimerWheel(0), performance.now()), options);
+    const isTls = rig.listener.entry.type === "tls" || rig.listener.entry.type === "wss";
     const opened = Effect.gen(function* () {
       yield* Supervisor.fork("bugs", Deferred.await(rig.#entrance.bug));
-      return isTls ? (yield* listenTls(rig.gate, rig.#entrance)).address : yield* listenPlain(rig.gate, rig.#entrance);
+      return isTls
+        ? (yield* listenTls(rig.listener, rig.#entrance)).address
+        : yield* listenPlain(rig.listener, rig.#entrance);
     });
     const program = Effect.gen(function* () {
       const context = yield* Layer.buildWithScope(Layer.merge(Supervisor.layer, Logger.layer([])), rig.#scope);
@@ -119,10 +122,10 @@ export class DoorRig implements AsyncDisposable {
   }
 
   /** Waits for the next one to be let in. */
-  async expectVisitor(): Promise<Visitor> {
-    const visitor = await this.entered.next("somebody to be let in");
-    assert.ok(visitor);
-    return visitor;
+  async expectClient(): Promise<IncomingClient> {
+    const client = await this.entered.next("somebody to be let in");
+    assert.ok(client);
+    return client;
   }
 
   /** Ends our side of all connections that were let in. */
@@ -140,23 +143,23 @@ export class DoorRig implements AsyncDisposable {
 
 /** Serves an echo where the broker would serve MQTT. */
 class EchoEntrance extends Entrance {
-  readonly #rig: DoorRig;
+  readonly #rig: ListenerRig;
   readonly #serving = new Map<HalfCloseSocket, Promise<void>>();
 
-  constructor(rig: DoorRig, core: BrokerCore, store: ConfigStore["Service"]) {
+  constructor(rig: ListenerRig, core: BrokerCore, store: ConfigStore["Service"]) {
     super(core, store, 2);
     this.#rig = rig;
   }
 
-  override serve(socket: HalfCloseSocket, visitor: Visitor): void {
-    const framed = visitor.listener.isWebSocket
-      ? new WebSocketByteSocket(socket, "/mqtt", (origin) => this.mayUpgrade(visitor, origin))
+  override serve(socket: HalfCloseSocket, client: IncomingClient): void {
+    const framed = client.listener.isWebSocket
+      ? new WebSocketByteSocket(socket, "/mqtt", (origin) => this.mayUpgrade(client, origin))
       : socket;
-    this.#rig.entered.push(visitor);
+    this.#rig.entered.push(client);
     const served = echo(framed, this.#rig).finally(() => {
       this.#serving.delete(socket);
-      this.left(visitor);
-      this.#rig.left.push(visitor);
+      this.left(client);
+      this.#rig.left.push(client);
     });
     this.#serving.set(socket, served);
   }
@@ -171,7 +174,7 @@ class EchoEntrance extends Entrance {
   }
 }
 
-async function echo(socket: HalfCloseSocket | WebSocketByteSocket, rig: DoorRig): Promise<void> {
+async function echo(socket: HalfCloseSocket | WebSocketByteSocket, rig: ListenerRig): Promise<void> {
   const buffer = new Uint8Array(16_384);
   try {
     for (let count = await socket.read(buffer); count !== null; count = await socket.read(buffer)) {
@@ -194,7 +197,7 @@ function closeQuietly(socket: Pick<HalfCloseSocket, "close">): void {
   }
 }
 
-function configOf(options: DoorOptions): Config {
+function configOf(options: RigOptions): Config {
   const sources = { configPath: undefined, searchPaths: [], readEnv: () => ({}), flags: new Map<string, string>() };
   const { config } = Effect.runSync(load(sources));
   const trustedProxies = AddressList.parse(options.trustedProxies ?? config.server.trustedProxies.toString());

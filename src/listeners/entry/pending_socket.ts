@@ -2,21 +2,28 @@
  * One socket between being accepted and being served: the limit of time for what it has to send first, and its end at a
  * stop of the broker. Whatever ends the wait, it ends once.
  */
-import type { Entrance, WaitingSocket } from "./entrance.ts";
+
+/** What a pending socket needs of the entrance. */
+export interface PendingSockets {
+  /** All that are pending, to be cut at a stop. */
+  readonly pending: Set<PendingSocket>;
+  /** `server.read-timeout`. */
+  readonly settings: { readonly readTimeoutMs: number };
+}
 
 /** See the head of this file. */
-export class Wait implements WaitingSocket {
-  readonly #entrance: Entrance;
+export class PendingSocket {
+  readonly #entrance: PendingSockets;
   readonly #close: () => void;
   #timer: ReturnType<typeof setTimeout> | undefined = undefined;
   #wake: (() => void) | undefined = undefined;
   #isOver = false;
 
   /** @param close Closes the socket; the work that waits for it learns the end from the socket. */
-  constructor(entrance: Entrance, close: () => void) {
+  constructor(entrance: PendingSockets, close: () => void) {
     this.#entrance = entrance;
     this.#close = close;
-    entrance.wait(this);
+    entrance.pending.add(this);
   }
 
   /** False after `end` and `cut`, and after time is up. */
@@ -50,11 +57,12 @@ export class Wait implements WaitingSocket {
     if (this.#isOver) return false;
     this.#isOver = true;
     clearTimeout(this.#timer);
-    this.#entrance.settled(this);
+    this.#entrance.pending.delete(this);
     this.#wake?.();
     return true;
   }
 
+  /** Ends it at once. */
   cut(): void {
     if (this.end()) this.#close();
   }
