@@ -106,7 +106,7 @@ function followConfig(deadline: StopDeadline) {
 }
 
 /** Stands in when metrics are disabled. */
-const noAdmin = Layer.succeed(AdminHttpServer, AdminHttpServer.of({ hostname: "", port: 0 }));
+const noAdmin = Layer.succeed(AdminHttpServer, AdminHttpServer.of({ hostname: "", port: 0, mount: () => Effect.void }));
 
 /** The one number that takes a service of logging and one of metrics, which do not know each other. */
 const countTasks = Layer.effectDiscard(Effect.gen(function* () {

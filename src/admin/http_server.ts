@@ -11,9 +11,12 @@
  * GET and HEAD only; another method is 405, another path 404. A health path wins over an equal `metrics.path`. A
  * request whose Host names none is 400.
  *
+ * Other parts of the broker answer below a path of theirs while they are there (`mount`); the paths above win, and of
+ * two mounted ones the longer.
+ *
  * It carries no MQTT and reads the broker through two services of the lowest floor, so it can be up before
- * recovery begins and stay up until the last connection is drained. A request never enters an Effect: each answer
- * is computed synchronously from numbers in memory.
+ * recovery begins and stay up until the last connection is drained. A request for one of its own paths never enters an
+ * Effect: each answer is computed synchronously from numbers in memory.
  *
  * The runtime accepts for it, and gives the port up for good when it cannot, as without a file descriptor left. It takes no
  * listener that was opened elsewhere and would outlive that, so this listens anew on the same port until it succeeds.
@@ -23,6 +26,8 @@ import * as Duration from "effect/Duration";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import * as Queue from "effect/Queue";
+import type * as Scope from "effect/Scope";
+import * as assert from "node:assert/strict";
 import { Metrics } from "../metrics/metrics.ts";
 import { EXPOSITION_CONTENT_TYPE } from "../metrics/prometheus.ts";
 import { Readiness } from "../metrics/readiness.ts";
@@ -48,11 +53,20 @@ const REOPEN_DELAY = Duration.seconds(1);
 /** Failed requests that wait to be logged; more at once are answered 500 without a log line of their own. */
 const FAULTS_MAX = 16;
 
+/** What answers below a mounted path; methods are up to it. What it throws, or rejects with, is answered 500 and logged. */
+export type Answer = (request: Request) => Response | Promise<Response>;
+
 /** The running admin HTTP server. */
 export class AdminHttpServer extends Context.Service<AdminHttpServer, {
   readonly hostname: string;
   /** The port really listened on. */
   readonly port: number;
+  /**
+   * Answers requests for a path and everything below it for the life of the surrounding scope.
+   *
+   * @param path Such as `/api`: with `/` in front and none at the end. Nobody else has it mounted.
+   */
+  mount(path: string, answer: Answer): Effect.Effect<void, never, Scope.Scope>;
 }>()("promptmq/admin/AdminHttpServer") {
   /**
    * Listens from construction until the scope closes.
@@ -71,7 +85,8 @@ export class AdminHttpServer extends Context.Service<AdminHttpServer, {
           Effect.forever,
           Effect.forkScoped,
         );
-        const answer = makeAnswer(options.path, metrics, readiness);
+        const mounted = new Map<string, Answer>();
+        const answer = makeAnswer(options.path, metrics, readiness, mounted);
         let current: Listening | undefined = undefined;
         const first = yield* Effect.acquireRelease(open(options, answer, faults), (opened) => close(current ?? opened));
         const { hostname, port } = first.server.addr;
@@ -80,12 +95,10 @@ export class AdminHttpServer extends Context.Service<AdminHttpServer, {
           Effect.uninterruptible,
         );
         yield* Effect.forkScoped(keepServing(first, reopen));
-        return AdminHttpServer.of({ hostname, port });
+        return AdminHttpServer.of({ hostname, port, mount: (path, below) => mount(mounted, path, below) });
       }),
     );
 }
-
-type Answer = (request: Request) => Response;
 
 interface Listening {
   readonly server: Deno.HttpServer<Deno.NetAddr>;
@@ -141,6 +154,7 @@ function makeAnswer(
   metricsPath: string,
   metrics: Context.Service.Shape<typeof Metrics>,
   readiness: Context.Service.Shape<typeof Readiness>,
+  mounted: ReadonlyMap<string, Answer>,
 ): Answer {
   const live = () => plainText("ok\n", 200);
   const ready = () => {
@@ -158,13 +172,32 @@ function makeAnswer(
     const url = URL.parse(request.url);
     if (url === null) return plainText("bad request\n", 400);
     const route = routes.get(url.pathname);
-    if (route === undefined) return plainText("not found\n", 404);
+    if (route === undefined) return answerBelow(url.pathname, mounted)?.(request) ?? plainText("not found\n", 404);
     if (request.method === "GET") return route();
     if (request.method === "HEAD") return withoutBody(route());
     const refusal = plainText("method not allowed\n", 405);
     refusal.headers.set("allow", "GET, HEAD");
     return refusal;
   };
+}
+
+function mount(mounted: Map<string, Answer>, path: string, answer: Answer): Effect.Effect<void, never, Scope.Scope> {
+  return Effect.asVoid(Effect.acquireRelease(
+    Effect.sync(() => {
+      assert.ok(/^(?:\/[^/]+)+$/.test(path) && !mounted.has(path), `path ${path} can be mounted`);
+      mounted.set(path, answer);
+    }),
+    () => Effect.sync(() => mounted.delete(path)),
+  ));
+}
+
+/** The answer mounted at the path or at the nearest one above it. */
+function answerBelow(path: string, mounted: ReadonlyMap<string, Answer>): Answer | undefined {
+  for (let end = path.length; end > 0; end = path.lastIndexOf("/", end - 1)) {
+    const answer = mounted.get(path.slice(0, end));
+    if (answer !== undefined) return answer;
+  }
+  return undefined;
 }
 
 function plainText(body: string, status: number, contentType = "text/plain; charset=utf-8"): Response {

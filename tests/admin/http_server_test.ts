@@ -4,6 +4,7 @@ import * as Exit from "effect/Exit";
 import * as Layer from "effect/Layer";
 import * as Logger from "effect/Logger";
 import * as Runtime from "effect/Runtime";
+import * as Scope from "effect/Scope";
 import { AdminListenError } from "../../src/admin/errors.ts";
 import { AdminHttpServer } from "../../src/admin/http_server.ts";
 import { Metrics } from "../../src/metrics/metrics.ts";
@@ -72,6 +73,43 @@ Deno.test("AdminHttpServer says why it is not ready and when it is", () =>
     const draining = yield* ask("/health/ready");
     assert.deepEqual([draining.status, draining.body], [503, "draining\n"]);
   })));
+
+Deno.test("AdminHttpServer answers below a mounted path while its scope is open, and above it as ever", () =>
+  withServer(Effect.gen(function* () {
+    const server = yield* AdminHttpServer;
+    const echo = (name: string) => (request: Request) =>
+      Promise.resolve(new Response(`${name} ${request.method} ${new URL(request.url).pathname}`));
+    const scope = yield* Scope.make();
+    yield* Scope.provide(server.mount("/api", echo("api")), scope);
+    yield* Scope.provide(server.mount("/api/v2", echo("v2")), scope);
+    yield* Scope.provide(server.mount("/health", echo("not health")), scope);
+    const answers = [
+      ["/api", "GET", "api GET /api"],
+      ["/api/sessions/a", "DELETE", "api DELETE /api/sessions/a"],
+      ["/api/v2/", "POST", "v2 POST /api/v2/"],
+      ["/api/v20", "GET", "api GET /api/v20"],
+      ["/health", "GET", "ok\n"],
+      ["/health/other", "GET", "not health GET /health/other"],
+      ["/apis", "GET", "not found\n"],
+    ] as const;
+    for (const [path, method, body] of answers) assert.equal((yield* ask(path, method)).body, body, path);
+    yield* Scope.close(scope, Exit.void);
+    assert.equal((yield* ask("/api/sessions")).status, 404);
+    yield* Effect.scoped(server.mount("/api", echo("again")));
+  })));
+
+Deno.test("AdminHttpServer answers 500 for a mounted path that fails, and takes no path twice", () =>
+  withServer(Effect.scoped(Effect.gen(function* () {
+    const server = yield* AdminHttpServer;
+    yield* server.mount("/throws", () => {
+      throw new Error("a bug");
+    });
+    yield* server.mount("/rejects", () => Promise.reject(new Error("a bug")));
+    for (const path of ["/throws", "/rejects/below"]) assert.equal((yield* ask(path)).status, 500, path);
+    for (const path of ["/throws", "/", "/a/", "a"]) {
+      assert.ok(Exit.hasDies(yield* Effect.exit(server.mount(path, () => new Response()))), path);
+    }
+  }))));
 
 Deno.test("AdminHttpServer answers HEAD like GET without a body", () =>
   withServer(Effect.gen(function* () {
