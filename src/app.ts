@@ -30,6 +30,7 @@ import { Readiness } from "./metrics/readiness.ts";
 import { layerDurable } from "./storage/durable_layer.ts";
 import { MessageStore } from "./storage/message_store.ts";
 import { formatBindAddress } from "./system/bind_address.ts";
+import { BrokerClock } from "./system/clock.ts";
 
 /** The broker could not start or could not go on. The log says why. */
 export class BrokerFailed extends Data.TaggedError("BrokerFailed")<{ readonly cause: unknown }> {
@@ -78,7 +79,7 @@ export function runBroker(
     ),
     Layer.provideMerge(admin),
     Layer.provideMerge(countTasks),
-    Layer.provideMerge(Layer.mergeAll(Metrics.layer, Readiness.layer)),
+    Layer.provideMerge(Layer.mergeAll(Metrics.layer, Readiness.layer, BrokerClock.layer)),
     Layer.provideMerge(foundation),
     Layer.provideMerge(configStore),
   );

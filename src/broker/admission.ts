@@ -60,6 +60,8 @@ export interface AdmissionParts {
   readonly memory: MemoryPressure;
   readonly topics: TopicCache;
   readonly wheel: TimerWheel;
+  /** Wall time minus broker time in milliseconds. */
+  readonly wallOffsetMs: () => number;
   readonly log: LogWriter;
 }
 
@@ -148,7 +150,7 @@ export class Admission {
     const address = client.peer.remoteAddress;
     const nowMs = clock();
     if (this.isBanned({ clientId, username, address }, nowMs)) return heard(BANNED);
-    if (expiresAtMs !== undefined && expiresAtMs <= nowMs) return heard(EXPIRED);
+    if (expiresAtMs !== undefined && expiresAtMs <= nowMs + this.#parts.wallOffsetMs()) return heard(EXPIRED);
     const decide = (permissions: Permissions | undefined) => {
       if (!client.isOpen) return;
       if (permissions === undefined) heard(NO_PERMISSIONS);
@@ -162,7 +164,7 @@ export class Admission {
 
   /** True when a ban of the client, the user or the address holds. */
   isBanned(subject: BanSubject, nowMs: number): boolean {
-    return this.#parts.guards.bans.isBanned(subject, nowMs) !== undefined;
+    return this.#parts.guards.bans.isBanned(subject, nowMs + this.#parts.wallOffsetMs()) !== undefined;
   }
 
   /**
@@ -174,7 +176,7 @@ export class Admission {
     if (untilMs === undefined) return false;
     this.#parts.log.limited("client_banned", "warn", "client banned, it connects again and again", {
       clientId: clientId.slice(0, LOGGED_CHARS_MAX),
-      until: new Date(untilMs).toISOString(),
+      until: new Date(untilMs + this.#parts.wallOffsetMs()).toISOString(),
     });
     return true;
   }

@@ -20,6 +20,7 @@ import { topicFamilies } from "../metrics/broker_families.ts";
 import { Metrics } from "../metrics/metrics.ts";
 import type { SessionLimits } from "../session/session_limits.ts";
 import { MessageStore } from "../storage/message_store.ts";
+import { BrokerClock, type SteadyClock, watchClock } from "../system/clock.ts";
 import { type Topic, TopicCache } from "../topics/topic.ts";
 import { BrokerCore } from "./broker_core.ts";
 import { makeGuards } from "./guards.ts";
@@ -44,8 +45,11 @@ export class Broker extends Context.Service<Broker, {
         topics.maxTopicLevels = config.mqtt.maxTopicLevels;
       };
       applyTopicLimits(configStore.current());
+      // The store goes on with the clock of an earlier run, so it comes first.
+      const store = yield* MessageStore;
+      const clock = yield* BrokerClock;
       const core = new BrokerCore({
-        store: yield* MessageStore,
+        store,
         counters: metrics.counters,
         limits,
         authenticator: yield* Authenticator,
@@ -54,7 +58,8 @@ export class Broker extends Context.Service<Broker, {
         log: yield* Log,
         topics,
         connectionsMax: () => configStore.current().mqtt.maxConnections,
-        clock: monotonicMs,
+        clock: clock.nowMs,
+        wallOffsetMs: () => clock.offsetMs,
         defer: queueMicrotask,
         newClientId: () => `promptmq-${crypto.randomUUID()}`,
       });
@@ -66,15 +71,13 @@ export class Broker extends Context.Service<Broker, {
       yield* metrics.addCollector(() => topicFamilies(readTopics(core), configStore.current().metrics.topics));
       yield* Supervisor.fork("timer wheel", advanceWheel(core));
       yield* Supervisor.fork("memory", watchMemory(core.memory));
-      yield* Supervisor.fork("$SYS topics", publishSys(core, configStore, metrics.startedAtMs));
+      const startedMs = clock.nowMs() - metrics.uptimeSeconds() * 1000;
+      yield* Supervisor.fork("$SYS topics", publishSys(core, configStore, clock, startedMs));
+      clock.whenStepped(() => Effect.as(Effect.sync(() => core.sessions.wallClockSet(core.clock())), true));
+      yield* Supervisor.fork("wall clock", watchClock(clock));
       return Broker.of({ core });
     }),
   );
-}
-
-/** Milliseconds since the epoch as the process began to count them: steady when the wall clock is set. */
-function monotonicMs(): number {
-  return performance.timeOrigin + performance.now();
 }
 
 function advanceWheel(core: BrokerCore): Effect.Effect<never> {
@@ -84,9 +87,17 @@ function advanceWheel(core: BrokerCore): Effect.Effect<never> {
   );
 }
 
-function publishSys(core: BrokerCore, configStore: ConfigStore["Service"], startedMs: number): Effect.Effect<never> {
-  const publish = () =>
-    publishSysTopics(core, { version: VERSION, startedMs, memoryBytes: Deno.memoryUsage().rss }, core.clock());
+function publishSys(
+  core: BrokerCore,
+  configStore: ConfigStore["Service"],
+  clock: SteadyClock,
+  startedMs: number,
+): Effect.Effect<never> {
+  const publish = () => {
+    const { offsetMs } = clock;
+    const facts = { version: VERSION, startedMs, wallOffsetMs: offsetMs, memoryBytes: Deno.memoryUsage().rss };
+    publishSysTopics(core, facts, core.clock());
+  };
   let waitedMs = Infinity;
   return Effect.sync(() => {
     const intervalMs = configStore.current().mqtt.sysIntervalMs;

@@ -50,8 +50,10 @@ export interface BrokerSurroundings {
   readonly topics: TopicCache;
   /** Most connections at once; read with every CONNECT. */
   readonly connectionsMax: () => number;
-  /** Milliseconds since the epoch, never going back; may have fractions. */
+  /** Broker time in milliseconds, never going back; may have fractions. See `system/clock.ts`. */
   readonly clock: () => number;
+  /** Wall time minus broker time in milliseconds, for what is compared with the world. */
+  readonly wallOffsetMs: () => number;
   /** See `Turn`. */
   readonly defer: (end: () => void) => void;
   /** A Client Identifier nobody else has. */
@@ -81,7 +83,7 @@ export class BrokerCore implements SessionHost, OwedWalk {
 
   /** Takes up what the store recovered, before anybody connects. */
   constructor(surroundings: BrokerSurroundings) {
-    const { store, counters, limits, authorizer, clock, topics } = surroundings;
+    const { store, counters, limits, authorizer, clock, wallOffsetMs, topics } = surroundings;
     const context: SessionContext = { store, counters, limits, encoder: new PublishEncoder() };
     this.counters = counters;
     this.limits = limits;
@@ -102,7 +104,7 @@ export class BrokerCore implements SessionHost, OwedWalk {
     this.retained = retained;
     this.wills = wills;
     const { authentication, memory, wheel, log } = this;
-    this.#admission = new Admission({ authentication, authorizer, guards, memory, topics, wheel, log });
+    this.#admission = new Admission({ authentication, authorizer, guards, memory, topics, wheel, wallOffsetMs, log });
     this.sessions = new SessionManager({
       context,
       topics,
@@ -112,6 +114,7 @@ export class BrokerCore implements SessionHost, OwedWalk {
       subscriptions,
       wills,
       wheel,
+      wallOffsetMs,
       admission: this.#admission,
       authentication,
       authorizer,

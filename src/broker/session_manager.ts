@@ -56,6 +56,8 @@ export interface SessionParts {
   readonly subscriptions: Subscriptions;
   readonly wills: Wills;
   readonly wheel: TimerWheel;
+  /** Wall time minus broker time in milliseconds. */
+  readonly wallOffsetMs: () => number;
   readonly admission: Admission;
   readonly authentication: Authentication;
   readonly authorizer: Authorizer["Service"];
@@ -79,7 +81,7 @@ export class SessionManager {
   constructor(parts: SessionParts) {
     this.#parts = parts;
     this.places = new ClientPlaces(parts.context.counters, parts.connectionsMax);
-    this.#identities = new IdentityExpiry(parts.wheel);
+    this.#identities = new IdentityExpiry(parts.wheel, parts.wallOffsetMs);
   }
 
   /** All Sessions, by Client Identifier. */
@@ -173,6 +175,12 @@ export class SessionManager {
       const subject = { clientId, username, address: sink?.remoteAddress ?? "" };
       if (this.#parts.admission.isBanned(subject, nowMs)) sink?.disconnect(ReasonCode.ADMINISTRATIVE_ACTION);
     }
+  }
+
+  /** The wall clock was set: identities and bans end, or hold, by what it says now. */
+  wallClockSet(nowMs: number): void {
+    this.#identities.wallClockSet();
+    this.disconnectBanned(nowMs);
   }
 
   /** Says goodbye to every client and refuses new ones. */

@@ -8,8 +8,10 @@ import type { BrokerCore } from "./broker_core.ts";
 /** Numbers that are not counters. */
 export interface SysFacts {
   readonly version: string;
-  /** Milliseconds since the epoch. */
+  /** Broker time in milliseconds. */
   readonly startedMs: number;
+  /** Wall time minus broker time in milliseconds. */
+  readonly wallOffsetMs: number;
   /** Resident memory of the process in bytes. */
   readonly memoryBytes: number;
 }
@@ -37,9 +39,9 @@ function sysTopics(counters: Counters, facts: SysFacts, nowMs: number): [name: s
   const { storage } = counters;
   return [
     ["version", `promptmq ${facts.version}`],
-    ["time", new Date(nowMs).toISOString()],
+    ["time", new Date(nowMs + facts.wallOffsetMs).toISOString()],
     ["uptime", String(Math.floor((nowMs - facts.startedMs) / 1000))],
-    ["started", new Date(facts.startedMs).toISOString()],
+    ["started", new Date(facts.startedMs + facts.wallOffsetMs).toISOString()],
     ["load/bytes/received", String(counters.bytesIn)],
     ["load/bytes/sent", String(counters.bytesOut)],
     ["clients/connected", String(connected)],

@@ -16,6 +16,7 @@ import { Metrics } from "../metrics/metrics.ts";
 import { Readiness } from "../metrics/readiness.ts";
 import { monotonicMs } from "../system/clock.ts";
 import { Checkpoint } from "./checkpoint/checkpoint.ts";
+import { takeUpClock } from "./clock_note.ts";
 import type { CompactionPolicy } from "./compaction/compactor.ts";
 import type { Disk } from "./disk/disk.ts";
 import { openNodeDisk } from "./disk/node_disk.ts";
@@ -42,6 +43,7 @@ const openLayer = Effect.fnUntraced(function* (disk: Disk) {
   const death = yield* Deferred.make<never, StorageFailed>();
   const policies = { commitPolicy: commitPolicy(config), compactionPolicy: compactionPolicy(config) };
   const startedMs = monotonicMs();
+  const { clock, foundTime, keepNote } = yield* takeUpClock(disk, directory);
   const opened = yield* attemptStorage(() =>
     openStore({
       disk,
@@ -53,7 +55,8 @@ const openLayer = Effect.fnUntraced(function* (disk: Disk) {
       segmentBytes: config.storage.wal.segmentBytes,
       ...policies,
       counters: counters.storage,
-      clock: monotonicMs,
+      clock: clock.nowMs,
+      foundTime,
       later,
       failures: {
         slowSync: (milliseconds) => health.slowSync(milliseconds),
@@ -68,7 +71,10 @@ const openLayer = Effect.fnUntraced(function* (disk: Disk) {
   yield* logRecovery(opened.report, monotonicMs() - startedMs);
   const { store, log, group } = opened;
   yield* Effect.addFinalizer(() =>
-    Effect.promise(() => group.flush()).pipe(Effect.andThen(Effect.sync(() => log.close())))
+    Effect.promise(() => group.flush()).pipe(
+      Effect.andThen(Effect.sync(() => log.close())),
+      Effect.andThen(keepNote),
+    )
   );
   store.record = config.storage.wal.record;
   counters.storage.readLossWindowSeconds = () => group.lossWindowSeconds;
@@ -82,7 +88,7 @@ const openLayer = Effect.fnUntraced(function* (disk: Disk) {
     counters: counters.storage,
     health,
     config: () => configStore.current(),
-    clock: monotonicMs,
+    clock: clock.nowMs,
   };
   yield* attemptStorage(() => disk.freeBytes(directory)).pipe(
     Effect.catchTag(

@@ -29,8 +29,10 @@ export interface StoreOptions {
   readonly commitPolicy: CommitPolicy;
   readonly compactionPolicy: CompactionPolicy;
   readonly counters: StorageCounters;
-  /** Milliseconds since the epoch; may have fractions. */
+  /** Broker time in milliseconds; may have fractions. */
   readonly clock: () => number;
+  /** Told once, before `clock` is read for what is written: the latest broker time in the log, 0 when there is none. */
+  readonly foundTime?: (lastWrittenMs: number) => void;
   readonly later: CommitSurroundings["later"];
   /** What becomes of failures. */
   readonly failures: Pick<CommitSurroundings, "slowSync" | "outOfSpace" | "recovered" | "poisoned" | "fatal">;
@@ -63,6 +65,7 @@ export function openStore(options: StoreOptions): OpenedStore {
   const recovered = recover(disk, directory, loaded, options);
   checkpoint.discardFrom(loaded.appliedLsn);
   counters.walRecoveryDurationSeconds.observe((clock() - startedMs) / 1000);
+  options.foundTime?.(recovered.segments.reduce((latest, { lastWrittenMs }) => Math.max(latest, lastWrittenMs), 0));
   const log = new WriteAheadLog({
     disk,
     directory,

@@ -44,6 +44,8 @@ export interface WorldOptions {
 /** See the head of this file. */
 export class World {
   nowMs = START_MS;
+  /** Wall time minus `nowMs`; a test that sets the wall clock says so to the Sessions. */
+  wallOffsetMs = 0;
   store = new SlowStore();
   counters = new Counters();
   readonly limits: SessionLimits;
@@ -90,6 +92,7 @@ export class World {
       guards: this.guards,
       connectionsMax: () => options.connectionsMax ?? 1_000,
       clock: () => this.nowMs,
+      wallOffsetMs: () => this.wallOffsetMs,
       defer: (end) => {
         this.#turns.push(end);
         this.#turnHeard?.();

@@ -16,7 +16,11 @@ function watch(world: World, clientId = "watcher"): TestClient {
 }
 
 function publishAsBroker(world: World): void {
-  publishSysTopics(world.core, { version: "1.2.3", startedMs: world.nowMs, memoryBytes: 1 }, world.nowMs);
+  publishSysTopics(
+    world.core,
+    { version: "1.2.3", startedMs: world.nowMs, wallOffsetMs: 0, memoryBytes: 1 },
+    world.nowMs,
+  );
 }
 
 function versions(client: TestClient): string[] {

@@ -18,6 +18,8 @@ export interface BrokerSettings {
   readonly flags?: readonly string[];
   /** Options that have no flag, by key, such as `storage.min-free-space`. */
   readonly options?: Readonly<Record<string, string>>;
+  /** Another entry point in place of the broker's, with its own arguments in front. */
+  readonly program?: readonly string[];
 }
 
 /** How a broker ended. */
@@ -44,7 +46,16 @@ export class BrokerProcess implements AsyncDisposable {
 
   private constructor(settings: BrokerSettings) {
     this.#child = new Deno.Command(Deno.execPath(), {
-      args: ["run", "--quiet", "--no-prompt", ...PERMISSIONS, "--config", MANIFEST, MAIN, ...flagsOf(settings)],
+      args: [
+        "run",
+        "--quiet",
+        "--no-prompt",
+        ...PERMISSIONS,
+        "--config",
+        MANIFEST,
+        ...settings.program ?? [MAIN],
+        ...flagsOf(settings),
+      ],
       cwd: "/",
       clearEnv: true,
       env: childEnvironment(environmentOf(settings)),

@@ -178,6 +178,7 @@ export class Machine {
       guards: makeGuards(),
       connectionsMax: () => 10_000,
       clock: () => this.nowMs,
+      wallOffsetMs: () => 0,
       defer: (end) => this.#turns.push(end),
       newClientId: () => `assigned-${++this.#clientIds}`,
     });

@@ -10,6 +10,7 @@ import * as Argument from "effect/cli/Argument";
 import * as Command from "effect/cli/Command";
 import * as Flag from "effect/cli/Flag";
 import { Fault } from "../../protocol/packets.ts";
+import { readWallOffset } from "../../storage/clock_note.ts";
 import { openNodeDisk } from "../../storage/disk/node_disk.ts";
 import { StorageFailed } from "../../storage/model/errors.ts";
 import { describeFileFailure } from "../../system/system_failure.ts";
@@ -100,6 +101,7 @@ function tailCommand() {
         const printer = new TailPrinter(Deno.stdout, topicFilter, hasPayload ? "text" : "size");
         const tail = new LogTail(DISK, wal.path, Option.getOrUndefined(from), printer);
         const look = attempt(directory, () => {
+          printer.wallOffsetMs = readWallOffset(DISK, wal.path);
           tail.look();
           printer.flush();
         });

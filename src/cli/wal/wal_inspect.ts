@@ -2,6 +2,7 @@
  * `promptmq wal inspect`: what is in a log, by segment, record type and topic.
  */
 
+import { readWallOffset } from "../../storage/clock_note.ts";
 import type { Disk } from "../../storage/disk/disk.ts";
 import type { LogBuffer } from "../../storage/log/log_buffer.ts";
 import { messageSize, RecordType, recordType } from "../../storage/log/record.ts";
@@ -21,6 +22,7 @@ export interface TopicCount {
 /** Everything `wal inspect` tells. */
 export interface Inspection {
   readonly directory: string;
+  /** Their times are wall time. */
   readonly segments: readonly SegmentSurvey[];
   /** Names of what recovery put aside. */
   readonly setAside: readonly string[];
@@ -43,7 +45,12 @@ export function inspectLog(disk: Disk, wal: WalDirectory): Inspection {
   const count = (buffer: LogBuffer, start: number): void => {
     if (recordType(buffer, start) === RecordType.PUBLISH) countTopic(topics, buffer, start);
   };
-  const segments = surveyLog(disk, wal.path, count);
+  const wallOffsetMs = readWallOffset(disk, wal.path);
+  const segments = surveyLog(disk, wal.path, count).map((segment) => ({
+    ...segment,
+    firstWrittenMs: later(segment.firstWrittenMs, wallOffsetMs),
+    lastWrittenMs: later(segment.lastWrittenMs, wallOffsetMs),
+  }));
   const records: RecordCounts = { publish: 0, progress: 0, release: 0, route: 0, change: 0 };
   let [bytes, blocks] = [0, 0];
   for (const segment of segments) {
@@ -61,6 +68,10 @@ export function inspectLog(disk: Disk, wal: WalDirectory): Inspection {
     topicCount: topics.size,
     live: liveCounts(disk, wal),
   };
+}
+
+function later(ms: number | undefined, byMs: number): number | undefined {
+  return ms === undefined ? undefined : ms + byMs;
 }
 
 function countTopic(topics: Map<string, TopicCount>, buffer: LogBuffer, start: number): void {

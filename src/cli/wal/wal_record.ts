@@ -29,18 +29,23 @@ export interface RecordFields {
   readonly [field: string]: unknown;
 }
 
-/** Reads the record at `start`. */
+/**
+ * Reads the record at `start`.
+ *
+ * @param wallOffsetMs What turns the times of the log into wall time.
+ */
 export function recordFields(
   buffer: LogBuffer,
   start: number,
   position: number,
   writtenMs: number,
   payloadView: PayloadView,
+  wallOffsetMs: number,
 ): RecordFields {
-  const time = isoTime(writtenMs);
+  const time = isoTime(writtenMs + wallOffsetMs);
   switch (recordType(buffer, start)) {
     case RecordType.PUBLISH:
-      return { position, time, type: "publish", ...publishFields(buffer, start, payloadView) };
+      return { position, time, type: "publish", ...publishFields(buffer, start, payloadView, wallOffsetMs) };
     case RecordType.PROGRESS: {
       const progress = new ProgressRecord();
       progress.read(buffer, start);
@@ -68,7 +73,7 @@ export function isoTime(ms: number | undefined): string {
   return ms === undefined || !(Math.abs(ms) <= 8.64e15) ? "" : new Date(ms).toISOString();
 }
 
-function publishFields(buffer: LogBuffer, start: number, payloadView: PayloadView) {
+function publishFields(buffer: LogBuffer, start: number, payloadView: PayloadView, wallOffsetMs: number) {
   const topic = topicOf(buffer, start);
   const record = new PublishRecord();
   record.read(buffer, start);
@@ -80,7 +85,7 @@ function publishFields(buffer: LogBuffer, start: number, payloadView: PayloadVie
     retain: MESSAGE.retain,
     payloadBytes: payload.length,
     ...text === undefined ? {} : { payload: text },
-    ...MESSAGE.expiresAtMs === 0 ? {} : { expires: isoTime(MESSAGE.expiresAtMs) },
+    ...MESSAGE.expiresAtMs === 0 ? {} : { expires: isoTime(MESSAGE.expiresAtMs + wallOffsetMs) },
     publisher: record.publisher,
     ...record.packetId === 0 ? {} : { packetId: record.packetId },
     ...record.route === 0 ? {} : { route: record.route },

@@ -17,6 +17,8 @@ export interface LineOutput {
 export class TailPrinter implements TailReader {
   /** True once nobody reads any more. */
   isClosed = false;
+  /** What turns the times of the log into wall time. */
+  wallOffsetMs = 0;
   readonly #output: LineOutput;
   readonly #filter: string | undefined;
   readonly #payloadView: PayloadView;
@@ -31,7 +33,7 @@ export class TailPrinter implements TailReader {
 
   record(buffer: LogBuffer, start: number, position: number, writtenMs: number): void {
     if (!this.#isWanted(buffer, start)) return;
-    this.#line(recordFields(buffer, start, position, writtenMs, this.#payloadView));
+    this.#line(recordFields(buffer, start, position, writtenMs, this.#payloadView, this.wallOffsetMs));
   }
 
   missing(firstLsn: number, endLsn: number, reason: string): void {

@@ -7,7 +7,7 @@ import { segmentName } from "../../../src/storage/log/segment.ts";
 import { childEnvironment } from "../../support/child_environment.ts";
 import { EventQueue } from "../../support/event_queue.ts";
 import { runToEnd } from "../program.ts";
-import { progress, publish, route, WalFixture } from "./wal_fixture.ts";
+import { FIXTURE_MS, progress, publish, route, WalFixture } from "./wal_fixture.ts";
 
 Deno.test("wal verify exits with 0 for a sound log, 1 for a damaged one, 66 for none", async () => {
   using wal = new WalFixture();
@@ -117,3 +117,14 @@ function tail(args: readonly string[]): Tail {
 
 const MAIN = new URL("../../../src/main.ts", import.meta.url).pathname;
 const MANIFEST = new URL("../../../deno.json", import.meta.url).pathname;
+
+Deno.test("wal inspect shows wall time, which is some way from that of a log from before the clock was set", async () => {
+  using wal = new WalFixture();
+  wal.segment().block(publish("a", "1"));
+  const offsetMs = 86_400_000;
+  Deno.writeTextFileSync(`${wal.walPath}/clock.json`, JSON.stringify({ brokerMs: FIXTURE_MS, offsetMs }));
+  const json = await runToEnd(["wal", "inspect", "--json", wal.dataPath]);
+  const [{ firstWrittenMs, lastWrittenMs }] = JSON.parse(json.stdout).segments;
+  assert.deepEqual([firstWrittenMs, lastWrittenMs], [FIXTURE_MS + 64 + offsetMs, FIXTURE_MS + 64 + offsetMs]);
+  assert.match((await runToEnd(["wal", "inspect", wal.dataPath])).stdout, / 2023-11-15T22:13:20\.064Z /);
+});

@@ -1,0 +1,103 @@
+/**
+ * The note of the broker's clock beside the log, `clock.json`: how far wall time is from the broker time that everything
+ * is stored with. Written at an orderly stop and whenever the wall clock was set; a log without it was never in need of
+ * one.
+ *
+ *     {"brokerMs":1767225600000,"offsetMs":0}
+ *
+ * It is replaced as a whole, so a crash leaves the old note or the new one.
+ */
+import * as Effect from "effect/Effect";
+import { Log } from "../logging/log.ts";
+import { BrokerClock, type ClockNote, type SteadyClock } from "../system/clock.ts";
+import type { Disk } from "./disk/disk.ts";
+import { attemptStorage, type StorageFailed } from "./model/errors.ts";
+
+/**
+ * Lets broker time go on where the log ends, and the note follow the wall clock.
+ *
+ * @returns The clock; what recovery says the latest broker time in the log to; and an effect that keeps the note, false
+ *   when the disk does not take it.
+ */
+export const takeUpClock = Effect.fnUntraced(function* (disk: Disk, directory: string) {
+  const logger = yield* Log;
+  const clock = yield* BrokerClock;
+  const note = yield* attemptStorage(() => readClockNote(disk, directory));
+  if (note === "unreadable") {
+    yield* Effect.logWarning("the note of the clock cannot be read: no time off is counted", { directory });
+  }
+  const keepNote = Effect.suspend(() => {
+    clock.measure();
+    return Effect.tryPromise({
+      try: () => writeClockNote(disk, directory, clock.note()),
+      catch: (cause) => cause as StorageFailed,
+    });
+  }).pipe(
+    Effect.as(true),
+    Effect.catchTag("StorageFailed", ({ message }) =>
+      Effect.sync(() => {
+        logger.limited("clock_note", "error", "the note of the clock cannot be written", { error: message });
+        return false;
+      })),
+  );
+  clock.whenStepped(() => keepNote);
+  const foundTime = (lastWrittenMs: number) => resumeClock(clock, note, lastWrittenMs);
+  return { clock, foundTime, keepNote };
+});
+
+/** Goes on from the latest broker time on record, if there is any. */
+export function resumeClock(clock: SteadyClock, note: ReturnType<typeof readClockNote>, lastWrittenMs: number): void {
+  const { brokerMs, offsetMs } = note === "unreadable" ? UNKNOWN : note ?? NEVER_SET;
+  const lastMs = Math.max(lastWrittenMs, brokerMs);
+  if (lastMs > 0) clock.resume(lastMs, offsetMs);
+}
+
+/** The note of a log directory; undefined = there is none, `"unreadable"` = there is something else. */
+export function readClockNote(disk: Disk, directory: string): ClockNote | "unreadable" | undefined {
+  const path = `${directory}/${NAME}`;
+  if (!disk.exists(path)) return undefined;
+  const file = disk.open(path, "read");
+  try {
+    const bytes = new Uint8Array(Math.min(file.size(), NOTE_BYTES_MAX));
+    return parseNote(new TextDecoder().decode(bytes.subarray(0, file.read(bytes, 0, bytes.length, 0))));
+  } finally {
+    file.close();
+  }
+}
+
+/** What turns the times of a log into wall time, as far as is known: times of the log are broker time. */
+export function readWallOffset(disk: Disk, directory: string): number {
+  const note = readClockNote(disk, directory);
+  return note === undefined || note === "unreadable" ? 0 : note.offsetMs;
+}
+
+/** Replaces the note; it is safe when the promise resolves. Rejects with StorageFailed. */
+export async function writeClockNote(disk: Disk, directory: string, note: ClockNote): Promise<void> {
+  const path = `${directory}/${NAME}`;
+  const bytes = new TextEncoder().encode(`${JSON.stringify(note)}\n`);
+  disk.remove(`${path}.new`);
+  const file = disk.open(`${path}.new`, "create");
+  try {
+    file.write(bytes, 0, bytes.length, 0);
+    await file.sync();
+  } finally {
+    file.close();
+  }
+  disk.rename(`${path}.new`, path);
+  await disk.syncDirectory(directory);
+}
+
+function parseNote(text: string): ClockNote | "unreadable" {
+  try {
+    const { brokerMs, offsetMs } = JSON.parse(text) as Partial<ClockNote>;
+    if (Number.isFinite(brokerMs) && Number.isFinite(offsetMs)) return { brokerMs: brokerMs!, offsetMs: offsetMs! };
+  } catch {
+    // Said by what is returned.
+  }
+  return "unreadable";
+}
+
+const UNKNOWN = { brokerMs: 0, offsetMs: undefined };
+const NEVER_SET: ClockNote = { brokerMs: 0, offsetMs: 0 };
+const NAME = "clock.json";
+const NOTE_BYTES_MAX = 4096;
