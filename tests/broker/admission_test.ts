@@ -236,6 +236,53 @@ Deno.test(
 );
 
 Deno.test(
+  "an identity ends by the wall clock, and sooner or later when that is set",
+  scenario({}, ({ feed, nowMs }) => {
+    const expiring = (expiresAtMs: number) => {
+      const world = new World({ providers: [identities({ expiresAtMs })] }, feed);
+      world.setWallClock(-nowMs);
+      return world;
+    };
+    const near = expiring(5_000);
+    const one = near.client("one");
+    const other = near.client("other");
+    near.pass(4_000);
+    other.disconnect();
+    near.setWallClock(near.wallOffsetMs - 60_000);
+    near.pass(60_000);
+    assert.deepEqual(one.heard(), []);
+    near.pass(1_500);
+    assert.deepEqual(one.heard(), ["disconnect 0xa0", "closed"]);
+    assert.deepEqual(near.open().sendConnect({ clientId: "late" }).heard(), ["connack 0x87", "closed"]);
+    near.setWallClock(-near.nowMs);
+    assert.deepEqual(near.open().sendConnect({ clientId: "in-time" }).heard(), ["connack 0"]);
+    const far = expiring(86_400_000);
+    const first = far.client("first");
+    far.setWallClock(86_399_000 - far.nowMs);
+    far.pass(500);
+    assert.deepEqual(first.heard(), []);
+    far.setWallClock(86_400_000 - far.nowMs);
+    far.pass(100);
+    assert.deepEqual(first.heard(), ["disconnect 0xa0", "closed"]);
+  }),
+);
+
+Deno.test(
+  "a ban until a day ends by the wall clock, and holds again when that is set back",
+  scenario({}, (world) => {
+    world.setWallClock(-world.nowMs);
+    world.guards.bans.replace([{ kind: "client", value: "c", untilMs: 10_000, reason: "test" }]);
+    assert.deepEqual(world.open().sendConnect({ clientId: "c" }).heard(), ["connack 0x8a", "closed"]);
+    world.setWallClock(10_000 - world.nowMs);
+    const client = world.client("c");
+    assert.deepEqual(client.heard(), []);
+    world.setWallClock(-world.nowMs);
+    world.settle();
+    assert.deepEqual(client.heard(), ["disconnect 0x98", "closed"]);
+  }),
+);
+
+Deno.test(
   "a listener serves only its versions and asks its own anonymous policy",
   scenario({}, (world) => {
     const listener = { name: "v5 only", anonymous: undefined, versions: new Set([5 as const]) };

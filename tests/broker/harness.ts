@@ -44,7 +44,7 @@ export interface WorldOptions {
 /** See the head of this file. */
 export class World {
   nowMs = START_MS;
-  /** Wall time minus `nowMs`; a test that sets the wall clock says so to the Sessions. */
+  /** Wall time minus `nowMs`; see `setWallClock`. */
   wallOffsetMs = 0;
   store = new SlowStore();
   counters = new Counters();
@@ -99,6 +99,12 @@ export class World {
       },
       newClientId: () => `assigned-${++this.#clientIds}`,
     });
+  }
+
+  /** Sets the wall clock, and lets the broker notice. */
+  setWallClock(wallOffsetMs: number): void {
+    this.wallOffsetMs = wallOffsetMs;
+    this.core.sessions.wallClockSet(this.nowMs);
   }
 
   /** The broker dies with all its connections, and starts again from what its store kept. */

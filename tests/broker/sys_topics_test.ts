@@ -118,3 +118,18 @@ Deno.test(
     ]);
   }),
 );
+
+Deno.test(
+  "$SYS tells wall time, of the start as well",
+  scenario({}, (world) => {
+    const watcher = world.client("watcher");
+    watcher.subscribe(1, "$SYS/broker/+", 0);
+    watcher.read();
+    const facts = { version: "1.2.3", startedMs: world.nowMs - 90_000, wallOffsetMs: -world.nowMs, memoryBytes: 1 };
+    publishSysTopics(world.core, facts, world.nowMs);
+    const told = new Map(watcher.read().map(({ topic, payload }) => [topic, String(payload)]));
+    assert.equal(told.get("$SYS/broker/time"), "1970-01-01T00:00:00.000Z");
+    assert.equal(told.get("$SYS/broker/started"), "1969-12-31T23:58:30.000Z");
+    assert.equal(told.get("$SYS/broker/uptime"), "90");
+  }),
+);

@@ -13,7 +13,7 @@ export interface Ban {
   readonly kind: BanKind;
   /** Client Identifier, User Name, IP address or network such as `10.1.0.0/16`. */
   readonly value: string;
-  /** Milliseconds since the epoch; undefined = for good. */
+  /** Milliseconds since the epoch by the wall clock; undefined = for good. */
   readonly untilMs: number | undefined;
   /** For logs, in snake_case, such as `flapping`. */
   readonly reason: string;
@@ -61,8 +61,8 @@ export function isNetwork(text: string): boolean {
 /** Bans by what they are about. */
 class BanTable {
   readonly #bans = new Map<string, Ban>();
-  /** Prefix lengths of the banned networks, by family, with how many networks have them. */
-  readonly #prefixes = { ipv4: new Map<string, number>(), ipv6: new Map<string, number>() };
+  /** Prefix lengths of the banned networks, by family. */
+  readonly #prefixes = { ipv4: new Set<string>(), ipv6: new Set<string>() };
 
   get size(): number {
     return this.#bans.size;
@@ -71,43 +71,28 @@ class BanTable {
   /** Adds a ban, in place of the one with the same value. */
   add(ban: Ban): void {
     const key = keyOf(ban);
-    if (this.#bans.has(key)) this.#delete(key);
     this.#bans.set(key, ban);
-    if (ban.kind === "address") this.#countPrefix(key, 1);
+    if (ban.kind !== "address") return;
+    const slash = key.indexOf("/");
+    this.#prefixesOf(key.slice("address ".length)).add(slash === -1 ? "" : key.slice(slash));
   }
 
-  /** The ban with this key; one that is over is forgotten. */
+  /** The ban with this key. One that is over stays: the wall clock may have been wrong, and is set back then. */
   find(key: string, nowMs: number): Ban | undefined {
     const ban = this.#bans.get(key);
-    if (ban === undefined || ban.untilMs === undefined || nowMs < ban.untilMs) return ban;
-    this.#delete(key);
-    return undefined;
+    return ban?.untilMs !== undefined && ban.untilMs <= nowMs ? undefined : ban;
   }
 
   /** @param address In canonical spelling. */
   findAddress(address: string, nowMs: number): Ban | undefined {
-    for (const prefix of this.#prefixesOf(address).keys()) {
+    for (const prefix of this.#prefixesOf(address)) {
       const ban = this.find(`address ${networkOf(address + prefix)}`, nowMs);
       if (ban !== undefined) return ban;
     }
     return undefined;
   }
 
-  #delete(key: string): void {
-    if (this.#bans.get(key)?.kind === "address") this.#countPrefix(key, -1);
-    this.#bans.delete(key);
-  }
-
-  #countPrefix(key: string, change: number): void {
-    const slash = key.indexOf("/");
-    const prefix = slash === -1 ? "" : key.slice(slash);
-    const prefixes = this.#prefixesOf(key.slice("address ".length));
-    const count = (prefixes.get(prefix) ?? 0) + change;
-    if (count === 0) prefixes.delete(prefix);
-    else prefixes.set(prefix, count);
-  }
-
-  #prefixesOf(network: string): Map<string, number> {
+  #prefixesOf(network: string): Set<string> {
     return network.includes(":") ? this.#prefixes.ipv6 : this.#prefixes.ipv4;
   }
 }
