@@ -1,14 +1,17 @@
 /**
  * The note of the broker's clock beside the log, `clock.json`: how far wall time is from the broker time that everything
- * is stored with. Written at an orderly stop and whenever the wall clock was set; a log without it was never in need of
- * one.
+ * is stored with, and a time up to which the broker was seen alive. Written at a start and a stop, every hour, and whenever
+ * the wall clock was set.
  *
  *     {"brokerMs":1767225600000,"offsetMs":0}
  *
  * It is replaced as a whole, so a crash leaves the old note or the new one.
  */
+import * as Duration from "effect/Duration";
 import * as Effect from "effect/Effect";
+import * as Semaphore from "effect/Semaphore";
 import { Log } from "../logging/log.ts";
+import { Supervisor } from "../logging/supervisor.ts";
 import { BrokerClock, type ClockNote, type SteadyClock } from "../system/clock.ts";
 import type { Disk } from "./disk/disk.ts";
 import { attemptStorage, type StorageFailed } from "./model/errors.ts";
@@ -16,8 +19,8 @@ import { attemptStorage, type StorageFailed } from "./model/errors.ts";
 /**
  * Lets broker time go on where the log ends, and the note follow the wall clock.
  *
- * @returns The clock; what recovery says the latest broker time in the log to; and an effect that keeps the note, false
- *   when the disk does not take it.
+ * @returns The clock; what recovery says the latest broker time in the log to; and what keeps the note from now on until
+ *   the scope ends.
  */
 export const takeUpClock = Effect.fnUntraced(function* (disk: Disk, directory: string) {
   const logger = yield* Log;
@@ -26,13 +29,15 @@ export const takeUpClock = Effect.fnUntraced(function* (disk: Disk, directory: s
   if (note === "unreadable") {
     yield* Effect.logWarning("the note of the clock cannot be read: no time off is counted", { directory });
   }
-  const keepNote = Effect.suspend(() => {
+  const semaphore = yield* Semaphore.make(1);
+  const writeNote = Effect.suspend(() => {
     clock.measure();
     return Effect.tryPromise({
       try: () => writeClockNote(disk, directory, clock.note()),
       catch: (cause) => cause as StorageFailed,
     });
   }).pipe(
+    semaphore.withPermits(1),
     Effect.as(true),
     Effect.catchTag("StorageFailed", ({ message }) =>
       Effect.sync(() => {
@@ -40,8 +45,13 @@ export const takeUpClock = Effect.fnUntraced(function* (disk: Disk, directory: s
         return false;
       })),
   );
-  clock.whenStepped(() => keepNote);
+  clock.whenStepped(() => writeNote);
   const foundTime = (lastWrittenMs: number) => resumeClock(clock, note, lastWrittenMs);
+  const keepNote = Effect.gen(function* () {
+    yield* writeNote;
+    yield* Effect.addFinalizer(() => writeNote);
+    yield* Supervisor.fork("clock note", Effect.forever(Effect.delay(writeNote, Duration.millis(NOTE_EVERY_MS))));
+  });
   return { clock, foundTime, keepNote };
 });
 
@@ -99,5 +109,7 @@ function parseNote(text: string): ClockNote | "unreadable" {
 
 const UNKNOWN = { brokerMs: 0, offsetMs: undefined };
 const NEVER_SET: ClockNote = { brokerMs: 0, offsetMs: 0 };
+/** Quiet time that a start cannot know of is less than this. */
+const NOTE_EVERY_MS = 3_600_000;
 const NAME = "clock.json";
 const NOTE_BYTES_MAX = 4096;

@@ -69,12 +69,10 @@ const openLayer = Effect.fnUntraced(function* (disk: Disk) {
   );
   yield* Effect.tryPromise({ try: () => opened.makeSafe(), catch: (cause) => cause as StorageFailed });
   yield* logRecovery(opened.report, monotonicMs() - startedMs);
+  yield* keepNote;
   const { store, log, group } = opened;
   yield* Effect.addFinalizer(() =>
-    Effect.promise(() => group.flush()).pipe(
-      Effect.andThen(Effect.sync(() => log.close())),
-      Effect.andThen(keepNote),
-    )
+    Effect.promise(() => group.flush()).pipe(Effect.andThen(Effect.sync(() => log.close())))
   );
   store.record = config.storage.wal.record;
   counters.storage.readLossWindowSeconds = () => group.lossWindowSeconds;

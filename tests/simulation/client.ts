@@ -162,6 +162,7 @@ export class SimulatedClient {
       number,
       properties: undefined,
       sentAt: Infinity,
+      sentMs: this.#with.machine.nowMs,
       sends: 2,
       isAcknowledged: false,
       mayRepeat: false,
@@ -173,10 +174,14 @@ export class SimulatedClient {
   }
 
   publish(topic: string, qos: 0 | 1 | 2, retain: boolean, padding: number, hasProperties: boolean): void {
-    const { oracle, trace } = this.#with;
+    const { machine, oracle, trace } = this.#with;
     const number = this.#published++;
     const properties = this.isV5 && hasProperties
-      ? { contentType: "text/plain", userProperties: Object.assign(Object.create(null), { number: String(number) }) }
+      ? {
+        contentType: "text/plain",
+        userProperties: Object.assign(Object.create(null), { number: String(number) }),
+        ...machine.isClockSet ? { messageExpiryInterval: MESSAGE_EXPIRY_SECONDS } : {},
+      }
       : undefined;
     const payload = `${this.traits.clientId} ${number} ${"x".repeat(padding)}`;
     const publication: Publication = {
@@ -188,6 +193,7 @@ export class SimulatedClient {
       number,
       properties,
       sentAt: ++oracle.moment,
+      sentMs: this.#with.machine.nowMs,
       sends: 0,
       isAcknowledged: false,
       mayRepeat: false,
@@ -461,6 +467,9 @@ export class SimulatedClient {
   }
 }
 
+/** Longer than a run, and shorter than the least step of the wall clock by days. */
+const MESSAGE_EXPIRY_SECONDS = 10_000;
+
 /** One network connection. */
 export class Link implements Transport {
   readonly connection: Connection;
@@ -562,7 +571,7 @@ export class Link implements Transport {
     if (this.#with.machine.isDead) return;
     this.#isPresenting = true;
     const bytes = this.#unread;
-    const used = this.connection.receive(bytes, 0, bytes.length, this.#with.machine.nowMs);
+    const used = this.connection.receive(bytes, 0, bytes.length, this.#with.machine.hostClock.steady.nowMs());
     this.#isPresenting = false;
     this.#unread = bytes.slice(used);
   }

@@ -23,6 +23,7 @@ import { ALL_PERMITTED } from "../../src/topics/permissions.ts";
 import { TopicCache } from "../../src/topics/topic.ts";
 import { makeGuards } from "../broker/guards.ts";
 import { type CrashKind, FaultyDisk } from "../storage/disk/faulty_disk.ts";
+import { HostClock } from "./host_clock.ts";
 import { asMessageStore, Ledger, NotedStore } from "./ledger.ts";
 
 /** What picks; the same answers give the same run. */
@@ -39,6 +40,8 @@ export interface MachineSettings {
   readonly sqlite: Pick<SqliteSettings, "journalMode" | "synchronous">;
   readonly record: "acknowledged" | "required";
   readonly inflightMax: number;
+  /** The wall clock is set now and then. */
+  readonly isClockSet: boolean;
 }
 
 /** One life of the broker. */
@@ -65,7 +68,9 @@ export interface LogExtent {
 
 /** See the head of this file. */
 export class Machine {
+  /** Time that really passes, a restart taking none. */
   nowMs = START_MS;
+  readonly hostClock = new HostClock(() => this.nowMs, () => this.isDead, WAL);
   disk: FaultyDisk;
   readonly ledger = new Ledger();
   process!: Process;
@@ -106,6 +111,11 @@ export class Machine {
     Deno.mkdirSync(this.#database());
   }
 
+  /** The wall clock of the host is set now and then. */
+  get isClockSet(): boolean {
+    return this.#settings.isClockSet;
+  }
+
   // Life and death.
 
   /** Starts the process; it may die in doing so, which `isDead` says. */
@@ -124,6 +134,7 @@ export class Machine {
     const { record, segmentBytes, memoryBytes, commitPolicy, compactionPolicy } = this.#settings;
     const checkpoint = this.#openCheckpoint();
     const counters = new Counters();
+    const { clock, foundTime } = this.hostClock.start(this.disk);
     let opened: OpenedStore;
     try {
       opened = openStore({
@@ -137,7 +148,8 @@ export class Machine {
         commitPolicy,
         compactionPolicy,
         counters: counters.storage,
-        clock: () => this.nowMs,
+        clock: clock.nowMs,
+        foundTime,
         later: (ms, run) => this.#later(ms, run),
         failures: {
           slowSync: () => {},
@@ -155,6 +167,8 @@ export class Machine {
       throw failure;
     }
     await opened.makeSafe();
+    this.hostClock.madeSafe();
+    if (this.isClockSet) await this.hostClock.note(this.disk);
     opened.store.record = record;
     const { losses } = opened.report;
     // The one loss of nothing: a crash may find the moment at which one segment is gone and the next not begun.
@@ -177,8 +191,8 @@ export class Machine {
       authorizer: { permissionsOf: () => ALL_PERMITTED },
       guards: makeGuards(),
       connectionsMax: () => 10_000,
-      clock: () => this.nowMs,
-      wallOffsetMs: () => 0,
+      clock: this.hostClock.steady.nowMs,
+      wallOffsetMs: () => this.hostClock.steady.offsetMs,
       defer: (end) => this.#turns.push(end),
       newClientId: () => `assigned-${++this.#clientIds}`,
     });
@@ -257,7 +271,8 @@ export class Machine {
     const due = this.#timers.filter(({ dueMs }) => dueMs <= this.nowMs);
     this.#timers = this.#timers.filter(({ dueMs }) => dueMs > this.nowMs);
     for (const { run } of due) if (!this.isDead) run();
-    if (!this.isDead) this.process.core.wheel.advance(this.nowMs);
+    if (!this.isDead) this.process.core.wheel.advance(this.hostClock.steady.nowMs());
+    if (!this.isDead) this.hostClock.look(this.disk);
     return this.nowMs < endMs;
   }
 
@@ -279,7 +294,7 @@ export class Machine {
 
   /** Goes on with a pass of the compactor, or begins one; false when it is over. */
   compact(): boolean {
-    const pass = this.#pass ??= this.process.opened.compactor.pass(this.nowMs);
+    const pass = this.#pass ??= this.process.opened.compactor.pass(this.hostClock.steady.nowMs());
     if (pass.next().done !== true) return true;
     this.#pass = undefined;
     return false;

@@ -20,6 +20,8 @@ export interface Publication {
   readonly properties: Readonly<Record<string, unknown>> | undefined;
   /** Moment of the first PUBLISH. */
   readonly sentAt: number;
+  /** Time that really passed up to then. */
+  readonly sentMs: number;
   sends: number;
   isAcknowledged: boolean;
   /** It was sent again to a Session that may not know that it had it. */
@@ -96,6 +98,8 @@ export class SessionModel {
 export class Oracle {
   /** Counts events, so that "before" can be said. */
   moment = 0;
+  /** Time that really passes. */
+  nowMs: () => number = () => 0;
   readonly publications = new Map<string, Publication>();
   readonly sessions = new Set<SessionModel>();
   /** Of the one shared group. */
@@ -211,14 +215,29 @@ export class Oracle {
     if (isOwn && !packet.retain) assert(asked.some(({ noLocal }) => !noLocal), `${told} in spite of No Local`);
     if (packet.retain) assert(publication.retain, `${told} with RETAIN`);
     if (!isV5) return asked;
-    const { subscriptionIdentifier, ...properties } = packet.properties ?? {};
+    const { subscriptionIdentifier, messageExpiryInterval: leftSeconds, ...properties } = packet.properties ?? {};
     const identifiers = [subscriptionIdentifier ?? []].flat() as number[];
     for (const identifier of identifiers) {
       assert(asked.some((each) => each.identifier === identifier), `${told} with a foreign Subscription Identifier`);
     }
     if (asked.every(({ identifier }) => identifier > 0)) assert(identifiers.length > 0, `${told} without identifier`);
-    assert.deepEqual({ ...properties }, publication.properties ?? {}, `${told} with other properties`);
+    const { messageExpiryInterval: expirySeconds, ...others } = publication.properties ?? {};
+    assert.deepEqual({ ...properties }, others, `${told} with other properties`);
+    this.#checkExpiry(publication, expirySeconds as number | undefined, leftSeconds as number | undefined, told);
     return asked;
+  }
+
+  /** [MQTT-3.3.2-6] It lives as long as it was to live, less what has passed. A second goes for whole numbers. */
+  #checkExpiry(
+    { sentMs }: Publication,
+    expirySeconds: number | undefined,
+    leftSeconds: number | undefined,
+    told: string,
+  ): void {
+    if (expirySeconds === undefined) return assert.equal(leftSeconds, undefined, `${told} with an end`);
+    assert(leftSeconds !== undefined && leftSeconds <= expirySeconds, `${told}, and it lives longer: ${leftSeconds}`);
+    const leastSeconds = expirySeconds - (this.nowMs() - sentMs) / 1000 - 1;
+    assert(leftSeconds >= leastSeconds, `${told}, and it ends early: ${leftSeconds} s, ${leastSeconds} are due`);
   }
 
   /** DUP and Packet Identifier. Returns false for a QoS 2 message that was received before. */

@@ -3,6 +3,7 @@
  *
  *     deno run -A tests/simulation/run.ts --seed 42
  *     deno run -A tests/simulation/run.ts --from 1000 --count 5000 --steps 400
+ *     deno run -A tests/simulation/run.ts --from 1000 --count 5000 --clock 1
  */
 import { simulate, SimulationFailed } from "./simulation.ts";
 import { STEPS } from "./steps.ts";
@@ -11,10 +12,11 @@ const numbers = new Map<string, number>();
 for (let i = 0; i + 1 < Deno.args.length; i += 2) numbers.set(Deno.args[i]!, Number(Deno.args[i + 1]));
 const seed = numbers.get("--seed");
 const steps = numbers.get("--steps") ?? STEPS;
+const options = { isClockSet: numbers.get("--clock") === 1 };
 const write = (text: string) => Deno.stdout.writeSync(new TextEncoder().encode(`${text}\n`));
 if (seed !== undefined) {
   try {
-    const { trace, crashes } = await simulate(seed, steps);
+    const { trace, crashes } = await simulate(seed, steps, options);
     write(trace.join("\n"));
     write(`seed ${seed}: fine, ${crashes} crashes`);
   } catch (failure) {
@@ -30,7 +32,7 @@ if (seed !== undefined) {
   let crashes = 0;
   for (let next = from; next < from + count; next++) {
     try {
-      crashes += (await simulate(next, steps)).crashes;
+      crashes += (await simulate(next, steps, options)).crashes;
     } catch (failure) {
       failed.push(next);
       write((failure as Error).message.split("\n")[0]!);

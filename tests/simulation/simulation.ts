@@ -30,10 +30,16 @@ export class SimulationFailed extends Error {
   }
 }
 
+/** What else happens to a run. */
+export interface RunOptions {
+  /** The wall clock is set now and then, by a choice of its own, so that a seed is otherwise the same run. */
+  readonly isClockSet?: boolean;
+}
+
 /** Runs one seed; fails with what went wrong, and `seed` and trace in its message. */
-export async function simulate(seed: number, steps: number): Promise<RunResult> {
+export async function simulate(seed: number, steps: number, options: RunOptions = {}): Promise<RunResult> {
   const directory = await Deno.makeTempDir({ prefix: "promptmq-simulation-" });
-  const simulation = new Simulation(seed, directory);
+  const simulation = new Simulation(seed, directory, options);
   try {
     await simulation.run(steps);
     await simulation.drain();
@@ -42,7 +48,9 @@ export async function simulate(seed: number, steps: number): Promise<RunResult> 
   } catch (cause) {
     const tail = simulation.trace.slice(-TRACE_LINES_SHOWN).join("\n");
     const problem = cause instanceof Error ? cause.message : String(cause);
-    const replay = `deno run -A tests/simulation/run.ts --seed ${seed} --steps ${steps}`;
+    const replay = `deno run -A tests/simulation/run.ts --seed ${seed} --steps ${steps}${
+      options.isClockSet ? " --clock 1" : ""
+    }`;
     throw new SimulationFailed(`seed ${seed}: ${problem}\n${replay}\n${tail}`, simulation.trace, { cause });
   } finally {
     await simulation.close();
@@ -65,8 +73,10 @@ class Simulation {
   #isRunning = false;
   #isHolding = false;
   #isPrompt = false;
+  /** Decides when the wall clock is set; undefined = never. */
+  readonly #clockRandom: Random | undefined;
 
-  constructor(seed: number, directory: string) {
+  constructor(seed: number, directory: string, { isClockSet = false }: RunOptions) {
     const random = this.#random = new Random(Math.imul(seed + 1, 0x9e3779b1));
     // The first values of neighbouring seeds are alike.
     for (let i = 0; i < 8; i++) random.below(2);
@@ -87,9 +97,12 @@ class Simulation {
       sqlite: { journalMode: random.pick(["WAL", "WAL", "DELETE"]), synchronous: random.pick(["NORMAL", "FULL"]) },
       record: random.pick(["acknowledged", "acknowledged", "required"]),
       inflightMax: random.pick([1, 3, 20]),
+      isClockSet,
     };
+    this.#clockRandom = isClockSet ? new Random(Math.imul(seed + 1, 0x85ebca6b)) : undefined;
     this.#line(JSON.stringify({ seed, ...settings, isLive: this.#isLive }));
     this.#machine = new Machine(settings, random, directory);
+    this.#oracle.nowMs = () => this.#machine.nowMs;
     for (const traits of pickClients(random)) {
       this.#clients.push(
         new SimulatedClient(traits, {
@@ -105,8 +118,10 @@ class Simulation {
   // Run.
 
   async run(steps: number): Promise<void> {
+    if (this.#clockRandom !== undefined) this.#setClock();
     await this.#start();
     for (let step = 0; step < steps; step++) {
+      if (this.#clockRandom?.oneIn(25)) this.#setClock();
       await this.#act();
       await settlePromises();
       if (!this.#random.oneIn(3)) await this.#settle();
@@ -141,6 +156,12 @@ class Simulation {
       this.#line("sweep");
       while (!machine.isDead && this.#compact(1));
     }
+  }
+
+  #setClock(): void {
+    const { hostClock } = this.#machine;
+    hostClock.set(this.#clockRandom!);
+    this.#line(`the wall clock is set, it is ${hostClock.skewMs} ms from the time`);
   }
 
   #actClient(client: SimulatedClient): void {
@@ -344,6 +365,7 @@ class Simulation {
       this.#line(`restart after ${kind}`);
       for (const client of this.#clients) client.crashed();
       this.#isHolding = false;
+      if (this.#clockRandom !== undefined) machine.hostClock.setWhileOff(this.#clockRandom);
       if (this.#random.oneIn(4)) {
         machine.armCrash(this.#possible(this.#random.pick(["kill", "power"])), 1 + this.#random.below(8));
       }
@@ -488,7 +510,8 @@ class Simulation {
   }
 
   #checkWill({ publication: { payload }, state, dueMs }: SimulatedClient["wills"][number]): void {
-    const { ledger, nowMs } = this.#machine;
+    const { ledger, hostClock } = this.#machine;
+    const nowMs = this.#machine.nowMs - hostClock.behindMs;
     const copies = ledger.copies.get(payload)?.length ?? 0;
     assert(copies <= 1, `${payload} was published ${copies} times`);
     if (state === "cancelled") assert.equal(copies, 0, `${payload} was published although it was taken back`);

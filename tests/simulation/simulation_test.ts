@@ -8,11 +8,19 @@ import { simulate } from "./simulation.ts";
 import { STEPS } from "./steps.ts";
 
 const SEEDS = 26;
+const SET_CLOCK_SEEDS = 12;
 
 for (let seed = 1; seed <= SEEDS; seed++) {
   Deno.test(`simulation keeps every promise, seed ${seed}`, async () => {
     const { trace } = await simulate(seed, STEPS);
     assert(trace.some((line) => line.includes("<- publish")), "somebody received something");
+  });
+}
+
+for (let seed = 1; seed <= SET_CLOCK_SEEDS; seed++) {
+  Deno.test(`simulation keeps every promise while the wall clock is set again and again, seed ${seed}`, async () => {
+    const { trace } = await simulate(seed, STEPS, { isClockSet: true });
+    assert(trace.filter((line) => line.startsWith("the wall clock is set")).length > 1);
   });
 }
 
