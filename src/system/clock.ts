@@ -79,12 +79,15 @@ export class SteadyClock {
   }
 
   /**
-   * Measures the offset.
+   * Measures the offset, unless the process was held up between the readings, which would look like a step.
    *
    * @returns By how much the wall clock was set since `stepTold`, in milliseconds; 0 = less than `STEP_MS`.
    */
   measure(): number {
-    this.offsetMs = this.#source.wallMs() - this.nowMs();
+    const beforeMs = this.nowMs();
+    const wallMs = this.#source.wallMs();
+    const nowMs = this.nowMs();
+    if (nowMs - beforeMs < READING_MS_MAX) this.offsetMs = wallMs - nowMs;
     const byMs = this.offsetMs - this.#knownOffsetMs;
     return Math.abs(byMs) < STEP_MS ? 0 : byMs;
   }
@@ -141,6 +144,8 @@ const tellStep = Effect.fnUntraced(function* (clock: SteadyClock, byMs: number) 
 
 /** A smaller difference between the clocks is no step; those of an hour's drift or of a leap second are of this kind. */
 const STEP_MS = 1000;
+/** Between the readings of two clocks that are compared. */
+const READING_MS_MAX = 100;
 /** How often the offset is measured. */
 const CHECK_MS = 1000;
 /** A wall clock that says an earlier time was never set: this program is younger. */

@@ -80,6 +80,22 @@ Deno.test("small steps change the offset at once, and are a step when they come 
   assert.equal(clock.measure(), 1_200);
 });
 
+Deno.test("a process that is held up while it reads the clocks sees no step", () => {
+  const host = new Host();
+  let heldUpMs = 0;
+  const wallMs = () => {
+    const readMs = host.wallMs;
+    host.pass(heldUpMs);
+    return readMs;
+  };
+  const clock = new SteadyClock({ monotonicMs: () => host.elapsedMs, wallMs });
+  heldUpMs = 3_000;
+  assert.equal(clock.measure(), 0);
+  assert.equal(clock.offsetMs, 0);
+  heldUpMs = 0;
+  assert.equal(clock.measure(), 0);
+});
+
 Deno.test("a wall clock that goes back between two runs means that no time has passed, and is a step then", () => {
   const host = new Host();
   const note = host.clock().note();
