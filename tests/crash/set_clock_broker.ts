@@ -6,7 +6,7 @@ import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
 import { runBroker } from "../../src/app.ts";
 import { runCommandLine } from "../../src/cli/command_line.ts";
-import { runMain } from "../../src/cli/process/run_main.ts";
+import { runMain, StopDeadline } from "../../src/cli/process/run_main.ts";
 
 /** A clock whose wall time is set by a file. */
 function settableClock(path: string): Clock.Clock {
@@ -19,7 +19,7 @@ function settableClock(path: string): Clock.Clock {
 
 if (import.meta.main) {
   const [path = "", ...args] = Deno.args;
-  const deadline = { ms: 2000 };
+  const deadline = new StopDeadline(2000);
   const command = runCommandLine(args, (loaded, sources) => runBroker(loaded, sources, deadline));
   runMain(Effect.provideService(command, Clock.Clock, settableClock(path)), deadline);
 }
