@@ -88,7 +88,7 @@ class Fanout {
     const at = body + 2 + ((bytes[body]! << 8) | bytes[body + 1]!);
     this.#ack.packetId = (bytes[at]! << 8) | bytes[at + 1]!;
     this.#ack.reasonCode = 0;
-    session.handlePuback(this.#ack, 1000);
+    session.outbox.handlePuback(this.#ack, 1000);
   }
 }
 

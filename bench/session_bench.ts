@@ -40,7 +40,7 @@ class CountingHost implements SessionHost {
 
   publish(publisher: Session): void {
     this.published++;
-    publisher.inboundUnacknowledged = 0;
+    publisher.inbound.acknowledged(AckHeader.PUBACK, 0);
   }
 
   acknowledge(): void {}
@@ -147,13 +147,13 @@ function benchAcknowledged(name: string, qos: 1 | 2): void {
     for (let count = 0; count < PACKETS; count++) {
       const start = sink.out.length;
       context.encoder.begin(message, 1000, 1);
-      session.deliverStored(message, position, qos, false, null);
+      session.outbox.deliverStored(message, position, qos, false, null);
       const packetId = packetIdAt(sink.out, start);
       respond(qos === 1 ? AckHeader.PUBACK : AckHeader.PUBREC, packetId);
       if (qos === 2) respond(AckHeader.PUBCOMP, packetId);
     }
     sink.clear();
-    if (session.inflightCount !== 0) throw new Error("not all acknowledged");
+    if (session.outbox.inflightCount !== 0) throw new Error("not all acknowledged");
   });
 }
 
@@ -166,8 +166,8 @@ benchAcknowledged("QoS 2, 64 B, with PUBREC and PUBCOMP", 2);
   const position = context.store.append(message, 0, 0, 0);
   Deno.bench({ name: `open a Session, queue ×${PACKETS} while away, end it`, group: "queue" }, () => {
     const session = new Session("absent", context);
-    for (let count = 0; count < PACKETS; count++) session.deliverStored(message, position, 1, false, null);
-    if (session.queuedCount !== PACKETS) throw new Error("not all queued");
+    for (let count = 0; count < PACKETS; count++) session.outbox.deliverStored(message, position, 1, false, null);
+    if (session.outbox.queuedCount !== PACKETS) throw new Error("not all queued");
     session.end();
   });
 }

@@ -28,12 +28,12 @@ export function* walkOwed(
   for (const session of sessions) {
     if (!session.isRecorded || session.isEnded) continue;
     for (const { group, filter } of trie.sharedGroupsOf(session)) recordedGroups.add(groupKey(group, filter));
-    session.walkOwed(first, end, (owed) => visit(session.recordNumber, owed));
+    session.outbox.walkOwed(first, end, (owed) => visit(session.recordNumber, owed));
     yield;
   }
   for (const session of sessions) {
     if (session.isRecorded || session.isEnded) continue;
-    session.walkOwed(first, end, (owed) => {
+    session.outbox.walkOwed(first, end, (owed) => {
       if (owed.group !== undefined && isOwedToGroup(owed.group, recordedGroups)) visit(0, owed);
       else if (!owed.isReceived) visit(0, owed.group === undefined ? owed : { ...owed, group: undefined });
     });

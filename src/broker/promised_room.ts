@@ -59,8 +59,8 @@ export class PromisedRoom {
     const promised = this.#promised.get(session);
     const messages = promised === undefined ? 1 : promised.messages + 1;
     const bytes = promised === undefined ? size : promised.bytes + size;
-    if (queuedMax > 0 && session.queuedCount + messages > queuedMax) return true;
-    if (session.isQueueFullFor(bytes)) return true;
+    if (queuedMax > 0 && session.outbox.queuedCount + messages > queuedMax) return true;
+    if (session.outbox.isQueueFullFor(bytes)) return true;
     return promised !== undefined && queuedBytesMax > 0 && bytes > queuedBytesMax;
   }
 }

@@ -56,7 +56,7 @@ function restoreSessions(recovered: RecoveredState, parts: RestoredParts): Resto
     for (const subscription of state.subscriptions.values()) {
       if (subscription !== null) subscriptions.restore(session, subscription);
     }
-    session.restoreInbound(openPacketIds(state));
+    session.inbound.restore(openPacketIds(state));
     restored.push({ session, offlineAtMs: state.offlineAtMs ?? null });
   }
   return restored;
@@ -104,7 +104,7 @@ function restoreOwed(
   const groupOf = ({ name, filter }: OwedGroup) => groups.get(groupKey(name, filter));
   for (const { session } of restored) {
     const owed = recovered.owed.get(session.recordNumber);
-    if (owed !== undefined) session.restore(owed, groupOf);
+    if (owed !== undefined) session.outbox.restore(owed, groupOf);
   }
   for (const entry of recovered.groupBacklog) {
     const group = groupOf(entry.group);

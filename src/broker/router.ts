@@ -199,15 +199,15 @@ export class Router {
   ): void {
     this.#context.counters.messagesDropped[reason]++;
     if (publisher === null || header === 0) return;
-    if (header === AckHeader.PUBREC) publisher.inboundQos2.delete(packetId);
+    if (header === AckHeader.PUBREC) publisher.inbound.release(packetId);
     if (!publisher.isV5) return;
     // In line with what its publisher waits for [MQTT-4.6.0-2]; with nothing of that, at once: the line may stand still
     // for want of space.
-    if (publisher.inboundUnacknowledged > 1) {
+    if (publisher.inbound.hasSeveralUnacknowledged) {
       this.acknowledge(publisher, header, packetId, ReasonCode.QUOTA_EXCEEDED);
       return;
     }
-    publisher.inboundUnacknowledged = 0;
+    publisher.inbound.acknowledged(header, ReasonCode.QUOTA_EXCEEDED);
     publisher.acknowledge(header, packetId, ReasonCode.QUOTA_EXCEEDED);
   }
 
@@ -269,9 +269,7 @@ export class Router {
   #writeAcknowledgement(entry: WaitingEntry): void {
     const { publisher, header, reasonCode } = entry;
     if (header === 0 || publisher === null || publisher.sink !== entry.sink) return;
-    if (header !== AckHeader.PUBREC || reasonCode >= 0x80) {
-      if (publisher.inboundUnacknowledged > 0) publisher.inboundUnacknowledged--;
-    }
+    publisher.inbound.acknowledged(header, reasonCode);
     publisher.acknowledge(header, entry.packetId, reasonCode);
   }
 
@@ -309,7 +307,7 @@ function deliverTo(receiver: Receiver<Session>, message: Message, position: Posi
   const retain = message.retain && receiver.retainAsPublished;
   const qos = (message.qos < receiver.qos ? message.qos : receiver.qos) as QoS;
   if (qos === 0) session.deliverOnce(message, retain, receiver.identifiers);
-  else session.deliverStored(message, position, qos, retain, originOf(receiver));
+  else session.outbox.deliverStored(message, position, qos, retain, originOf(receiver));
 }
 
 function originOf(receiver: Receiver<Session>): DeliveryOrigin | null {

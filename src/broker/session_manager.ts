@@ -109,7 +109,7 @@ export class SessionManager {
     const apply = (renewed: Permissions | undefined) => {
       if (session.sink !== sink) return;
       if (renewed === undefined) sink?.disconnect(ReasonCode.NOT_AUTHORIZED);
-      else session.permissions = renewed;
+      else session.permit(renewed);
     };
     if (permissions instanceof Promise) permissions.then(apply);
     else apply(permissions);
@@ -134,9 +134,7 @@ export class SessionManager {
   /** Takes in a Session from before the start. It is offline; `resume` follows when all it had is restored. */
   restore(opened: OpenChange): Session {
     const session = this.#create(opened.clientId);
-    session.recordNumber = opened.session;
-    session.sessionExpiryInterval = opened.sessionExpiryInterval;
-    session.username = opened.username;
+    session.reopen(opened);
     return session;
   }
 
@@ -161,7 +159,7 @@ export class SessionManager {
       if (granted !== session.sessionExpiryInterval && granted > 0) {
         this.#parts.records.opened(session, granted, session.username);
       }
-      session.sessionExpiryInterval = granted;
+      session.expireAfter(granted);
     }
     // [MQTT-3.14.4-3] Only a normal goodbye takes the Will Message back.
     if (reasonCode === ReasonCode.SUCCESS) this.#parts.wills.set(session, undefined);
@@ -229,7 +227,7 @@ export class SessionManager {
     }
     const session = resumed ?? this.#create(clientId);
     // At once: another user may ask for it before the record of this one is committed.
-    session.username = username;
+    session.claim(username);
     if (resumed === undefined && isKept) records.begin(session);
     const finish = () => {
       this.places.waited(session);
@@ -246,8 +244,7 @@ export class SessionManager {
         }
         return this.#refuse(client, packet, CAME_TOO_LATE);
       }
-      session.sessionExpiryInterval = sessionExpiryInterval;
-      session.permissions = admitted.permissions;
+      session.open(sessionExpiryInterval, admitted.permissions);
       if (resumed !== undefined) this.#parts.subscriptions.narrow(session);
       wills.cancel(session);
       wills.set(session, packet.will);
@@ -308,7 +305,7 @@ export class SessionManager {
     client.out.append(connack);
     counters.packetsSent++;
     if (!client.isTouched) client.touch();
-    session.pump(nowMs);
+    session.outbox.pump(nowMs);
     shared.memberOnline(session, nowMs);
     client.connected(session, keepAliveSeconds);
   }

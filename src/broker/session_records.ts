@@ -44,7 +44,7 @@ export class SessionRecords {
 
   /** Gives a new Session that outlives its connection its number. It must not have subscriptions yet. */
   begin(session: Session): void {
-    if (this.#store.isDurable) session.recordNumber = this.#store.newSessionNumber();
+    if (this.#store.isDurable) session.record(this.#store.newSessionNumber());
   }
 
   /** Takes over what the store knew at the start. */

@@ -8,7 +8,7 @@
  * those who are away.
  *
  * The store keeps a message for a group with a recorded member until it hears that somebody was sent it, or that it is
- * done (`delivery_progress.ts` in `session/`). What never becomes a delivery of a Session is told from here.
+ * done (`session/outbox.ts`). What never becomes a delivery of a Session is told from here.
  */
 import { Message } from "../protocol/message.ts";
 import type { QoS } from "../protocol/packets.ts";
@@ -79,9 +79,9 @@ export class SharedDelivery {
    * there as it is, so that is put on record. Before the record of the change.
    */
   memberChanges(session: Session, group: string, filter: string): void {
-    if (!session.isRecorded || session.queuedCount === 0) return;
+    if (!session.isRecorded || session.outbox.queuedCount === 0) return;
     const { store } = this.#context;
-    session.walkOwed(0, Infinity, ({ position, packetId, group: of }) => {
+    session.outbox.walkOwed(0, Infinity, ({ position, packetId, group: of }) => {
       if (of === undefined || packetId > 0 || of.name !== group || of.filter !== filter) return;
       store.appendProgress(ProgressKind.SENT, session.recordNumber, position, 0, of.ordinal);
     });
@@ -101,8 +101,9 @@ export class SharedDelivery {
   #handOn(member: Session, nowMs: number, pick: (group: SharedGroup<Session>) => Receiver<Session> | undefined): void {
     const { store, encoder, counters } = this.#context;
     const message = this.#handedOn;
-    member.surrenderShared((position, origin) => {
-      const group = origin.group!;
+    member.outbox.surrenderShared((position, origin) => {
+      // Every group that a Session is told of is one of Sessions.
+      const group = origin.group as SharedGroup<Session>;
       const receiver = pick(group);
       if (receiver === undefined) return false;
       store.read(position, message);
@@ -113,10 +114,12 @@ export class SharedDelivery {
       } else {
         encoder.begin(message, nowMs, 1);
         const { subscriber } = receiver;
-        const sentBefore = subscriber.inflightCount;
+        const sentBefore = subscriber.outbox.inflightCount;
         this.#hand(receiver, group, origin.ordinal, message, position);
         // The record may say that it was sent to the member that leaves it; it is the group's again until it is sent.
-        if (subscriber.inflightCount === sentBefore) this.#note(ProgressKind.SENT, group, origin.ordinal, position);
+        if (subscriber.outbox.inflightCount === sentBefore) {
+          this.#note(ProgressKind.SENT, group, origin.ordinal, position);
+        }
       }
       store.release(position);
       return true;
@@ -147,7 +150,7 @@ export class SharedDelivery {
     if (qos === 0) {
       session.deliverOnce(message, retain, identifiers);
       this.#giveUp(group, ordinal, message, position);
-    } else session.deliverStored(message, position, qos, retain, { identifiers, group, ordinal });
+    } else session.outbox.deliverStored(message, position, qos, retain, { identifiers, group, ordinal });
   }
 
   /** The group is not owed the message any more, although no Session took it to be acknowledged. */

@@ -130,7 +130,7 @@ export class Subscriptions {
    */
   narrow(session: Session): void {
     const { permissions } = session;
-    session.isQueueRechecked = permissions !== ALL_PERMITTED && session.queuedCount > 0;
+    session.recheckQueue();
     if (permissions === ALL_PERMITTED) return;
     for (const [fullFilter, subscription] of [...session.subscriptions]) {
       const qos = permissions.grantedQos(subscription.filter, subscription.qos);
@@ -229,7 +229,7 @@ export class Subscriptions {
 
   #sendAllRetained(session: Session, subscriptions: Iterable<Subscription<Session>>, nowMs: number): void {
     const owed = new Set<Position>();
-    if (session.isRecorded) session.walkOwed(0, Infinity, ({ position }) => owed.add(position));
+    if (session.isRecorded) session.outbox.walkOwed(0, Infinity, ({ position }) => owed.add(position));
     for (const subscription of subscriptions) {
       const identifier = subscription.subscriptionIdentifier;
       const identifiers = identifier === 0 ? NO_IDENTIFIERS : [identifier];
@@ -250,14 +250,14 @@ export class Subscriptions {
     nowMs: number,
   ): void {
     const { store, counters, encoder } = this.#context;
-    if (session.isQueueFullFor(store.sizeOf(retained))) {
+    if (session.outbox.isQueueFullFor(store.sizeOf(retained))) {
       // Whatever the policy: a Retained Message can be asked for again, what waits cannot.
       counters.messagesDropped.queue_full_newest++;
       return;
     }
     const qos = Math.min(message.qos, granted) as QoS;
     encoder.begin(message, nowMs, 1);
-    if (qos === 0 && session.canSendNow) return session.deliverOnce(message, true, identifiersOf(origin));
+    if (qos === 0 && session.outbox.canSendNow) return session.deliverOnce(message, true, identifiersOf(origin));
     const copy = session.isRecorded && owed.has(retained) ? this.#copy(message) : STORE_FULL;
     const position = copy === STORE_FULL ? retained : copy;
     if (session.isRecorded) {
@@ -266,9 +266,9 @@ export class Subscriptions {
       const identifiers = identifiersOf(origin);
       store.appendSessionChange({ kind: "owe", session: session.recordNumber, position, flags, identifiers });
     }
-    if (qos > 0) session.deliverStored(message, position, qos, true, origin);
+    if (qos > 0) session.outbox.deliverStored(message, position, qos, true, origin);
     // Unlike a live message, a retained one would not come again: it waits for room.
-    else session.enqueue(position, RETAIN_FLAG, origin);
+    else session.outbox.enqueue(position, RETAIN_FLAG, origin);
     if (copy !== STORE_FULL) store.release(copy);
   }
 

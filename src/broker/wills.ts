@@ -30,6 +30,8 @@ export class Wills {
   readonly #topics: TopicCache;
   readonly #wheel: TimerWheel;
   readonly #context: SessionContext;
+  /** Will Messages of present connections, until they are published or removed. */
+  readonly #held = new Map<Session, Will>();
   readonly #delayed = new Map<Session, Delayed>();
   /** What the store knows, by Client Identifier: the Will Message of a connection, or one that is delayed. */
   readonly #recorded = new Map<string, Will | Delayed>();
@@ -55,7 +57,7 @@ export class Wills {
 
   /** Makes the records say the truth again, after a CONNECT that was given up. */
   correct(session: Session): void {
-    this.#record(session.clientId, this.#delayed.get(session) ?? session.will);
+    this.#record(session.clientId, this.of(session));
   }
 
   /** Sets or removes the Will Message of a Session's present connection. */
@@ -84,7 +86,7 @@ export class Wills {
 
   /** The connection of a Session ended: publishes its Will Message, or lets it wait. [MQTT-3.1.2-8] */
   connectionLost(session: Session, nowMs: number): void {
-    const will = session.will;
+    const will = this.#held.get(session);
     if (will === undefined) return;
     this.#hold(session, undefined);
     // [MQTT-3.1.3-9] The delay ends with the Session, whichever comes first.
@@ -111,15 +113,19 @@ export class Wills {
     this.correct(session);
   }
 
-  /** When the Will Message of an absent client is due, in ms since the epoch; undefined when none waits. */
-  dueMsOf(session: Session): number | undefined {
-    return this.#delayed.get(session)?.dueMs;
+  /** The Will Message that a client has: that of its connection, or one that waits for its delay. */
+  of(session: Session): Will | Delayed | undefined {
+    return this.#delayed.get(session) ?? this.#held.get(session);
   }
 
   #hold(session: Session, will: Will | undefined): void {
-    if (session.will !== undefined) this.#bytes -= sizeOf(session.will);
-    session.will = will;
-    if (will !== undefined) this.#bytes += sizeOf(will);
+    const held = this.#held.get(session);
+    if (held !== undefined) this.#bytes -= sizeOf(held);
+    if (will === undefined) this.#held.delete(session);
+    else {
+      this.#held.set(session, will);
+      this.#bytes += sizeOf(will);
+    }
   }
 
   #delay(session: Session, will: Will, dueMs: number): Delayed {

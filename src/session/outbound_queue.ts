@@ -1,11 +1,12 @@
 /**
  * Messages a Session is owed and has not been sent: a ring of positions in the message store, never of payloads.
  *
- * The ring grows by doubling as needed; its bound (`mqtt.max-queued`, `mqtt.max-queued-bytes`) is the Session's
- * decision, which is why this file drops nothing by itself. References into the message store belong to whoever pushes
+ * The ring grows by doubling as needed; what gives way at its bound (`mqtt.queue-full`) is the Outbox's decision, which is
+ * why this file drops nothing by itself. References into the message store belong to whoever pushes
  * and shifts.
  */
 import type { DeliveryOrigin } from "./delivery_origin.ts";
+import type { SessionLimits } from "./session_limits.ts";
 
 /** First in, first out. `shift` leaves its result in `position`, `flags`, `size`, `origin`: nothing is allocated. */
 export class OutboundQueue {
@@ -34,6 +35,11 @@ export class OutboundQueue {
   /** False when no message ever had an origin, so that none need be looked for. */
   get hasOrigins(): boolean {
     return this.#origins !== undefined;
+  }
+
+  /** True when a message of `size` stored bytes would be above `mqtt.max-queued` or `mqtt.max-queued-bytes`. */
+  isFullFor(size: number, { queuedMax, queuedBytesMax }: SessionLimits): boolean {
+    return (queuedMax > 0 && this.count >= queuedMax) || (queuedBytesMax > 0 && this.bytes + size > queuedBytesMax);
   }
 
   /**

@@ -1,18 +1,16 @@
 /**
- * What a Session owes its client, as a whole: the in-flight window and the queue put back after a restart, visited,
- * handed on, or given up. Sending and acknowledging one by one is `session.ts`.
+ * The stored form of what a Session owes its client: told, and put back after a restart as an in-flight window and a
+ * queue. What becomes of it then is the Outbox's.
  *
- * All of it happens while no connection serves the Session, but for `walkOwed`, which changes nothing. Every entry but
- * those that wait for PUBCOMP holds one reference to the message store.
+ * Every entry that is put back, but for those that wait for PUBCOMP, takes one reference to the message store.
  */
-import { ProgressKind } from "../storage/log/record.ts";
-import type { OwedMessage } from "../storage/model/durable_state.ts";
+import type { OwedGroup, OwedMessage } from "../storage/model/durable_state.ts";
+import type { Position } from "../storage/model/stored.ts";
 import { SharedGroup } from "../topics/shared_subscriptions.ts";
-import { type DeliveryOrigin, type GroupOf, identifiersOf, type Surrender } from "./delivery_origin.ts";
-import { appendProgress, isOwedToRecorded } from "./delivery_progress.ts";
+import type { Subscriber } from "../topics/subscription.ts";
+import { type DeliveryOrigin, type GroupOf, identifiersOf } from "./delivery_origin.ts";
 import { InflightState, InflightWindow } from "./inflight.ts";
 import { OutboundQueue } from "./outbound_queue.ts";
-import type { Session } from "./session.ts";
 import type { SessionContext } from "./session_context.ts";
 
 /**
@@ -81,114 +79,41 @@ function originOf(owed: OwedMessage, groupOf: GroupOf): DeliveryOrigin | null {
   const { identifiers, group } = owed;
   if (group === undefined) return identifiers.length === 0 ? null : { identifiers, group: null, ordinal: 0 };
   // A group that everybody left goes on without members, as it did before: its records keep naming the message.
-  const found = groupOf(group) ?? new SharedGroup<Session>(group.name, group.filter);
+  const found = groupOf(group) ?? new SharedGroup<Subscriber>(group.name, group.filter);
   return { identifiers, group: found, ordinal: group.ordinal };
 }
 
-/** Visits what is owed of the messages from `first` to below `end`: in flight in wire order, then queued. */
-export function walkOwed(
-  inflight: InflightWindow | undefined,
-  queue: OutboundQueue | undefined,
-  context: SessionContext,
-  first: number,
-  end: number,
-  visit: (owed: OwedMessage) => void,
-): void {
-  inflight?.sweep((slot, packetId) => {
-    const position = inflight.positionOf(slot);
-    if (position < first || position >= end) return false;
-    const state = inflight.stateOf(slot);
-    const isReceived = state === InflightState.AWAITING_PUBCOMP;
-    // What was received may be gone from the store.
-    const size = isReceived ? 0 : context.store.sizeOf(position);
-    const flags = (state === InflightState.AWAITING_PUBACK ? 1 : 2) | (inflight.retainOf(slot) ? RETAIN_FLAG : 0);
-    visit(owedOf(position, size, flags, packetId, isReceived, inflight.originOf(slot)));
-    return false;
-  });
-  queue?.forEachBetween(first, end, (position, flags, size, origin) => {
-    visit(owedOf(position, size, flags, 0, false, origin));
-  });
+/** What the slot of a window stands for. One that was received has no size: its message may be gone from the store. */
+export function owedInflight(
+  window: InflightWindow,
+  slot: number,
+  packetId: number,
+  { store }: SessionContext,
+): OwedMessage {
+  const position = window.positionOf(slot);
+  const state = window.stateOf(slot);
+  const isReceived = state === InflightState.AWAITING_PUBCOMP;
+  const flags = (state === InflightState.AWAITING_PUBACK ? 1 : 2) | (window.retainOf(slot) ? RETAIN_FLAG : 0);
+  const size = isReceived ? 0 : store.sizeOf(position);
+  const origin = window.originOf(slot);
+  const identifiers = identifiersOf(origin);
+  return { position, size, flags, identifiers, packetId, isReceived, group: sharedOf(origin) };
 }
 
-function owedOf(
-  position: number,
-  size: number,
+/** What an entry of a queue stands for. */
+export function owedQueued(
+  position: Position,
   flags: number,
-  packetId: number,
-  isReceived: boolean,
+  size: number,
   origin: DeliveryOrigin | null,
 ): OwedMessage {
-  const group = origin === null || origin.group === null
-    ? undefined
-    : { ordinal: origin.ordinal, name: origin.group.group, filter: origin.group.filter };
-  return { position, size, flags, identifiers: identifiersOf(origin), packetId, isReceived, group };
+  const identifiers = identifiersOf(origin);
+  return { position, size, flags, identifiers, packetId: 0, isReceived: false, group: sharedOf(origin) };
 }
 
-/** Offers the messages of Shared Subscriptions that are queued, or unacknowledged at QoS 1, in their order. */
-export function surrenderShared(
-  inflight: InflightWindow | undefined,
-  queue: OutboundQueue | undefined,
-  context: SessionContext,
-  give: Surrender,
-): void {
-  const { counters } = context;
-  inflight?.sweep((slot) => {
-    const origin = inflight.originOf(slot);
-    if (origin === null || origin.group === null) return false;
-    if (inflight.stateOf(slot) !== InflightState.AWAITING_PUBACK) return false;
-    if (!give(inflight.positionOf(slot), origin)) return false;
-    counters.messagesInflight--;
-    return true;
-  });
-  for (let left = queue === undefined || !queue.hasOrigins ? 0 : queue.count; left > 0; left--) {
-    queue!.shift();
-    const { position, flags, size, origin } = queue!;
-    if (origin !== null && origin.group !== null && give(position, origin)) counters.messagesQueued--;
-    else queue!.push(position, flags, size, origin);
-  }
-}
-
-/**
- * Gives up everything: released and counted as `session_ended`.
- *
- * The `end` record of a recorded Session tells what became of its own messages. What it or any other Session took from
- * a Shared Subscription with a recorded member, and nobody took over, is recorded as done: no other member may get
- * what this client was sent at QoS 2. [MQTT-4.8.2-5]
- */
-export function discardOwed(
-  inflight: InflightWindow | undefined,
-  queue: OutboundQueue | undefined,
-  context: SessionContext,
-  recordNumber: number,
-): void {
-  const { store, counters } = context;
-  inflight?.sweep((slot, packetId) => {
-    const position = inflight.positionOf(slot);
-    discardShared(position, packetId, inflight.originOf(slot), context, recordNumber);
-    counters.messagesInflight--;
-    if (inflight.stateOf(slot) !== InflightState.AWAITING_PUBCOMP) {
-      counters.messagesDropped.session_ended++;
-      store.release(position);
-    }
-    return true;
-  });
-  while (queue !== undefined && queue.shift()) {
-    discardShared(queue.position, 0, queue.origin, context, recordNumber);
-    counters.messagesDropped.session_ended++;
-    counters.messagesQueued--;
-    store.release(queue.position);
-  }
-}
-
-function discardShared(
-  position: number,
-  packetId: number,
-  origin: DeliveryOrigin | null,
-  context: SessionContext,
-  recordNumber: number,
-): void {
-  if (origin === null || !isOwedToRecorded(origin)) return;
-  appendProgress(context.store, ProgressKind.DONE, recordNumber, position, packetId, origin);
+function sharedOf(origin: DeliveryOrigin | null): OwedGroup | undefined {
+  if (origin === null || origin.group === null) return undefined;
+  return { ordinal: origin.ordinal, name: origin.group.group, filter: origin.group.filter };
 }
 
 /** Packet Identifiers that exist. [MQTT-2.2.1-3] */

@@ -7,7 +7,7 @@
  *
  *   PUBLISH      limits, alias, topic, Receive Maximum, format, permission → host.publish
  *   PUBREL       host.release (PUBCOMP follows its record)
- *   PUBACK…      the Session's in-flight window
+ *   PUBACK…      the Session's Outbox
  *   SUBSCRIBE…   host
  */
 import { decodeClientPacket } from "../protocol/codec.ts";
@@ -28,7 +28,6 @@ import { explainTopicName } from "../topics/topic_rules.ts";
 import type { Session } from "./session.ts";
 import type { SessionContext } from "./session_context.ts";
 import type { SessionHost } from "./session_host.ts";
-import { InboundAliases } from "./topic_aliases.ts";
 
 /** See the head of this file. */
 export class PacketHandler {
@@ -93,16 +92,12 @@ export class PacketHandler {
     const topic = this.#resolveTopic(session, bytes);
     if (topic instanceof Fault) return topic;
     if (qos !== 0) {
-      if (qos === 2) {
-        if (session.inboundQos2.has(frame.packetId)) {
-          // [MQTT-4.3.3-10] Sent again before PUBREL: acknowledged again, not routed again.
-          this.#host.acknowledge(session, AckHeader.PUBREC, frame.packetId, 0);
-          return undefined;
-        }
+      if (qos === 2 && session.inbound.isOpen(frame.packetId)) {
+        // [MQTT-4.3.3-10] Sent again before PUBREL: acknowledged again, not routed again.
+        this.#host.acknowledge(session, AckHeader.PUBREC, frame.packetId, 0);
+        return undefined;
       }
-      if (++session.inboundUnacknowledged > session.inboundReceiveMaximum && session.isV5) {
-        return RECEIVE_MAXIMUM_EXCEEDED;
-      }
+      if (!session.inbound.received() && session.isV5) return RECEIVE_MAXIMUM_EXCEEDED;
     }
     let refusal = 0;
     if (session.isV5 && !isPayloadFormatValid(bytes, frame)) {
@@ -119,7 +114,7 @@ export class PacketHandler {
     }
     topic.messages++;
     topic.bytes += payloadSize;
-    if (qos === 2) session.inboundQos2.add(frame.packetId);
+    if (qos === 2) session.inbound.open(frame.packetId);
     this.#fillMessage(session, bytes, topic, nowMs);
     this.#host.publish(session, this.#message, topic, frame.packetId, nowMs);
     return undefined;
@@ -128,15 +123,11 @@ export class PacketHandler {
   #resolveTopic(session: Session, bytes: Uint8Array): Topic | Fault {
     const { topicStart, topicEnd, properties } = this.#publish;
     const alias = session.isV5 ? properties.topicAlias : 0;
-    if (alias > session.inboundAliasMax) return ALIAS_TOO_LARGE;
-    if (topicStart === topicEnd && alias !== 0) {
-      return session.inboundAliases?.get(alias) ?? ALIAS_UNKNOWN;
-    }
+    if (alias !== 0 && alias > session.inbound.aliasMax) return ALIAS_TOO_LARGE;
+    if (topicStart === topicEnd && alias !== 0) return session.inbound.topicOf(alias) ?? ALIAS_UNKNOWN;
     const topic = this.#topics.lookup(bytes, topicStart, topicEnd);
     if (topic === undefined) return explainTopicName(bytes, topicStart, topicEnd, this.#topics) ?? TOPIC_NAME_INVALID;
-    if (alias === 0) return topic;
-    session.inboundAliases ??= new InboundAliases();
-    return session.inboundAliases.set(alias, topic) ? topic : ALIASES_TOO_LARGE;
+    return alias === 0 || session.inbound.setAlias(alias, topic) ? topic : ALIASES_TOO_LARGE;
   }
 
   #fillMessage(session: Session, bytes: Uint8Array, topic: Topic, nowMs: number): void {
@@ -170,10 +161,10 @@ export class PacketHandler {
 
   #handleAck(session: Session, type: number, nowMs: number): undefined {
     const ack = this.#ack;
-    if (type === PacketType.PUBACK) session.handlePuback(ack, nowMs);
-    else if (type === PacketType.PUBREC) session.handlePubrec(ack, nowMs);
-    else if (type === PacketType.PUBCOMP) session.handlePubcomp(ack, nowMs);
-    else if (session.inboundQos2.delete(ack.packetId)) this.#host.release(session, ack.packetId);
+    if (type === PacketType.PUBACK) session.outbox.handlePuback(ack, nowMs);
+    else if (type === PacketType.PUBREC) session.outbox.handlePubrec(ack, nowMs);
+    else if (type === PacketType.PUBCOMP) session.outbox.handlePubcomp(ack, nowMs);
+    else if (session.inbound.release(ack.packetId)) this.#host.release(session, ack.packetId);
     else {
       // [MQTT-4.3.3-11] PUBREL is always answered; v3 has no code for an identifier that is not open.
       const code = session.isV5 ? ReasonCode.PACKET_IDENTIFIER_NOT_FOUND : 0;

@@ -4,7 +4,13 @@
  */
 import type { QoS } from "../protocol/packets.ts";
 
-/** What happens when a Session's queue is full; `mqtt.queue-full`. */
+/**
+ * What gives way when a Session's queue is full; `mqtt.queue-full`.
+ *
+ *   drop-oldest   the oldest messages leave until the new one fits; one that could never fit is refused alone
+ *   drop-newest   the new message is refused
+ *   reject        the new message is refused; the router has told its publisher where it could
+ */
 export type QueueFullPolicy = "drop-oldest" | "drop-newest" | "reject";
 
 /** Live bounds. Sizes in bytes, counts in messages. */

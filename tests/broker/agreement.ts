@@ -50,8 +50,8 @@ function heldFacts(world: World): string[] {
   const { sessions } = world.core.sessions;
   for (const session of sessions.values()) {
     const { recordNumber, clientId, sessionExpiryInterval, username, isOnline } = session;
-    const dueMs = world.core.wills.dueMsOf(session);
-    if (session.will !== undefined || dueMs !== undefined) facts.push(willFact(clientId, dueMs));
+    const will = world.core.wills.of(session);
+    if (will !== undefined) facts.push(willFact(clientId, "dueMs" in will ? will.dueMs : undefined));
     if (!session.isRecorded) continue;
     const connection = isOnline ? "online" : "offline";
     facts.push(`session ${recordNumber} ${clientId} ${sessionExpiryInterval} ${username} ${connection}`);
@@ -61,7 +61,7 @@ function heldFacts(world: World): string[] {
       );
     }
     for (let packetId = 1; packetId <= PACKET_ID_MAX; packetId++) {
-      if (session.inboundQos2.has(packetId)) facts.push(`inbound ${recordNumber} ${packetId}`);
+      if (session.inbound.isOpen(packetId)) facts.push(`inbound ${recordNumber} ${packetId}`);
     }
   }
   for (const filter of ["#", "$SYS/#"]) {

@@ -177,8 +177,8 @@ export class Life {
     }, {
       online: sum((session) => session.isOnline ? 1 : 0),
       offline: sum((session) => session.isOnline ? 0 : 1),
-      inflight: sum((session) => session.inflightCount),
-      queued: sum((session) => session.queuedCount),
+      inflight: sum((session) => session.outbox.inflightCount),
+      queued: sum((session) => session.outbox.queuedCount),
       subscriptions: sum((session) => session.subscriptions.size),
     });
   }

@@ -177,7 +177,7 @@ Deno.test(
     client.lose();
     world.settle();
     world.restart("written");
-    assert.equal(world.core.sessions.sessions.get("c")?.inflightCount, 2);
+    assert.equal(world.core.sessions.sessions.get("c")?.outbox.inflightCount, 2);
     assert.equal(world.counters.retainedMessages, 1);
     assert.deepEqual(
       world.durable("c").heard(),

@@ -13,7 +13,7 @@ import { SessionRig } from "./session_rig.ts";
 /** A rig whose Session has the number 7. */
 function recordedRig(limits: Partial<SessionLimits> = {}): SessionRig {
   const rig = new SessionRig(limits);
-  rig.session.recordNumber = 7;
+  rig.session.record(7);
   return rig;
 }
 
@@ -22,7 +22,7 @@ function groupOf(rig: SessionRig, ...recordNumbers: readonly number[]): SharedGr
   const group = new SharedGroup<Session>("workers", "t");
   for (const recordNumber of recordNumbers) {
     const subscriber = new Session(`member-${recordNumber}`, rig.context);
-    subscriber.recordNumber = recordNumber;
+    subscriber.record(recordNumber);
     group.add({
       subscriber,
       filter: "t",
@@ -40,7 +40,7 @@ function groupOf(rig: SessionRig, ...recordNumbers: readonly number[]): SharedGr
 Deno.test("Session is recorded once it has a number", () => {
   const rig = new SessionRig();
   assert.equal(rig.session.isRecorded, false);
-  rig.session.recordNumber = 1;
+  rig.session.record(1);
   assert.equal(rig.session.isRecorded, true);
 });
 
@@ -227,7 +227,7 @@ Deno.test("Session notes nothing of a shared message that is taken over: that is
   rig.publish("queued", { origin });
   rig.disconnect();
   rig.takeProgress();
-  rig.session.surrenderShared((position) => {
+  rig.session.outbox.surrenderShared((position) => {
     rig.store.release(position);
     return true;
   });
@@ -238,7 +238,7 @@ Deno.test("Session notes nothing of a shared message that is taken over: that is
 Deno.test("Session that ends notes shared messages that nobody took over as done: others may not get them [MQTT-4.8.2-5]", () => {
   for (const recordNumber of [0, 7]) {
     const rig = new SessionRig({ inflightMax: 3 });
-    rig.session.recordNumber = recordNumber;
+    rig.session.record(recordNumber);
     const origin: DeliveryOrigin = { identifiers: [], group: groupOf(rig, 9), ordinal: 2 };
     rig.connect();
     rig.publish("a", { qos: 2, origin });

@@ -88,10 +88,10 @@ Deno.test("QoS 0 is not bounded, and isQueueFullFor knows what would have to wai
   rig.publish(sized(80));
   rig.publish(sized(80), { qos: 0 });
   assert.deepEqual(idsOf(rig).length, 2);
-  assert.deepEqual([20, 21].map((bytes) => rig.session.isQueueFullFor(bytes)), [false, false]);
+  assert.deepEqual([20, 21].map((bytes) => rig.session.outbox.isQueueFullFor(bytes)), [false, false]);
   rig.publish(sized(21));
   rig.assertHolds({ queued: 1, inflight: 1 });
-  assert.equal(rig.session.isQueueFullFor(20), true);
+  assert.equal(rig.session.outbox.isQueueFullFor(20), true);
 });
 
 Deno.test("without a bound no size is asked for, and one that is set holds for what is sent from then on", () => {
@@ -106,7 +106,7 @@ Deno.test("without a bound no size is asked for, and one that is set holds for w
   assert.deepEqual(idsOf(rig), []);
   rig.limits.inflightBytesMax = 0;
   rig.publish(sized(1_000));
-  rig.session.pump(rig.nowMs);
+  rig.session.outbox.pump(rig.nowMs);
   assert.deepEqual(idsOf(rig), [5, 6, 7]);
   for (const id of [4, 5, 6, 7]) rig.puback(id);
   rig.limits.inflightBytesMax = 100;
@@ -202,7 +202,7 @@ Deno.test("never more bytes than allowed are unacknowledged, but for one message
         }
         transmit();
       }
-      for (let round = 0; rig.session.inflightCount + rig.session.queuedCount > 0; round++) {
+      for (let round = 0; rig.session.outbox.inflightCount + rig.session.outbox.queuedCount > 0; round++) {
         assert(round < 4 * published.length + 4, "does not settle");
         answer(Infinity);
       }

@@ -64,11 +64,11 @@ class Life {
   constructor(limits: Partial<SessionLimits>) {
     this.rig = new SessionRig(limits);
     const { session, store } = this.rig;
-    session.recordNumber = RECORD_NUMBER;
+    session.record(RECORD_NUMBER);
     const position = store.append(this.rig.messageOf("first"));
     const size = store.sizeOf(position);
     const first = { flags: 1, identifiers: [], group: undefined };
-    session.restore([{ position, size, packetId: 65_530, isReceived: false, ...first }], () => undefined);
+    session.outbox.restore([{ position, size, packetId: 65_530, isReceived: false, ...first }], () => undefined);
     store.release(position);
     store.appendProgress(ProgressKind.SENT, RECORD_NUMBER, position, 65_530, 0);
     this.promised.set(position, first);
@@ -119,7 +119,7 @@ function groupOf(origin: DeliveryOrigin | null): OwedMessage["group"] {
 
 function owedBy(rig: SessionRig): OwedMessage[] {
   const owed: OwedMessage[] = [];
-  rig.session.walkOwed(0, Infinity, (each) => owed.push(each));
+  rig.session.outbox.walkOwed(0, Infinity, (each) => owed.push(each));
   return owed;
 }
 
@@ -130,8 +130,8 @@ function restarted(old: SessionRig): SessionRig {
   const queued = owed.filter((each) => each.packetId === 0);
   const rig = new SessionRig(old.limits, old.store);
   rig.nowMs = old.nowMs;
-  rig.session.recordNumber = RECORD_NUMBER;
-  rig.session.restore([...queued, ...sent], (group) => GROUPS.find((each) => each.group === group.name));
+  rig.session.record(RECORD_NUMBER);
+  rig.session.outbox.restore([...queued, ...sent], (group) => GROUPS.find((each) => each.group === group.name));
   old.disconnect();
   old.session.end();
   return rig;

@@ -5,6 +5,7 @@
 
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
+import { AckHeader } from "../../src/protocol/publish_codec.ts";
 import { ALL_PERMITTED } from "../../src/topics/permissions.ts";
 import { assertFault, HandlerRig } from "./handler_rig.ts";
 import { START_MS } from "./session_rig.ts";
@@ -122,7 +123,7 @@ Deno.test("PacketHandler refuses more unacknowledged messages than the Receive M
   assert.equal(rig.send({ qos: 2, messageId: 2, dup: true }), undefined, "a repetition needs no quota");
   assert.equal(rig.send({ qos: 1, messageId: 4 })?.reasonCode, 0x93);
   assert.equal(rig.host.published.length, 4);
-  rig.session.inboundUnacknowledged = 2;
+  for (let answered = 0; answered < 2; answered++) rig.session.inbound.acknowledged(AckHeader.PUBACK, 0);
   assert.equal(rig.send({ qos: 1, messageId: 5 }), undefined);
   rig.disconnect();
   rig.connect();
@@ -167,13 +168,13 @@ Deno.test("PacketHandler refuses a payload that is not the UTF-8 it says it is",
 
 Deno.test("PacketHandler acknowledges what may not be published with 0x87, and forgets QoS 0", () => {
   const rig = new HandlerRig();
-  rig.session.permissions = { ...ALL_PERMITTED, mayPublish: () => false };
+  rig.session.permit({ ...ALL_PERMITTED, mayPublish: () => false });
   assert.equal(rig.send(), undefined);
   assert.equal(rig.send({ qos: 1, messageId: 1 }), undefined);
   assert.equal(rig.send({ qos: 2, messageId: 2 }), undefined);
   assert.deepEqual(rig.host.calls, ["acknowledge 0x40 #1 0x87", "acknowledge 0x50 #2 0x87"]);
   rig.assertDropped({ not_authorized: 3 });
-  rig.session.permissions = ALL_PERMITTED;
+  rig.session.permit(ALL_PERMITTED);
   assert.equal(rig.send({ qos: 2, messageId: 2 }), undefined);
   assert.deepEqual(rig.host.published.map(({ packetId }) => packetId), [2]);
 });

@@ -141,7 +141,7 @@ class Pair {
   transmit(): void {
     for (let packets = this.rig.sink.takePackets(); packets.length > 0; packets = this.rig.sink.takePackets()) {
       this.client.arrive(packets);
-      this.rig.session.pump(this.rig.nowMs);
+      this.rig.session.outbox.pump(this.rig.nowMs);
     }
   }
 
@@ -157,7 +157,7 @@ class Pair {
     if (!this.isConnected) this.toggle(65_535);
     const { session } = this.rig;
     // Every round completes a message at least every other time.
-    for (let round = 0; session.inflightCount + session.queuedCount > 0; round++) {
+    for (let round = 0; session.outbox.inflightCount + session.outbox.queuedCount > 0; round++) {
       assert(round < 4 * this.published.length + 4, "does not settle");
       this.transmit();
       this.client.read(Infinity);

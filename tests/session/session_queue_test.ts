@@ -38,20 +38,20 @@ Deno.test("Session with drop-newest keeps the oldest messages and counts the oth
 
 Deno.test("Session with reject says beforehand that its queue is full, and refuses", () => {
   const rig = new SessionRig({ queuedMax: 2, queueFull: "reject" });
-  assert.equal(rig.session.isQueueFullFor(1), false);
+  assert.equal(rig.session.outbox.isQueueFullFor(1), false);
   assert.deepEqual(publishNumbers(rig, 1), [true]);
-  assert.equal(rig.session.isQueueFullFor(1), false);
+  assert.equal(rig.session.outbox.isQueueFullFor(1), false);
   assert.deepEqual(publishNumbers(rig, 2), [true, false]);
-  assert.equal(rig.session.isQueueFullFor(1), true);
+  assert.equal(rig.session.outbox.isQueueFullFor(1), true);
   rig.assertHolds({ queued: 2 });
   rig.assertDropped({ queue_full_rejected: 1 });
   assert.equal(payloadsOnConnect(rig).length, 2);
-  assert.equal(rig.session.isQueueFullFor(1), false);
+  assert.equal(rig.session.outbox.isQueueFullFor(1), false);
 });
 
 Deno.test("Session that never queued anything says beforehand that a message is above mqtt.max-queued-bytes", () => {
   const rig = new SessionRig({ queuedBytesMax: 10, queueFull: "reject" });
-  assert.deepEqual([rig.session.isQueueFullFor(10), rig.session.isQueueFullFor(11)], [false, true]);
+  assert.deepEqual([rig.session.outbox.isQueueFullFor(10), rig.session.outbox.isQueueFullFor(11)], [false, true]);
   assert.equal(rig.publish("12345678"), false);
   assert.equal(rig.publish("1234567"), true);
   rig.assertHolds({ queued: 1 });
@@ -63,8 +63,8 @@ Deno.test("Session keeps mqtt.max-queued-bytes: stored bytes of topic, propertie
   const rig = new SessionRig({ queuedBytesMax: 30, queueFull: "drop-newest" });
   assert.equal(rig.publish("1234567"), true);
   assert.equal(rig.publish("1234567"), true);
-  assert.equal(rig.session.isQueueFullFor(10), false);
-  assert.equal(rig.session.isQueueFullFor(11), true);
+  assert.equal(rig.session.outbox.isQueueFullFor(10), false);
+  assert.equal(rig.session.outbox.isQueueFullFor(11), true);
   assert.equal(rig.publish("12345678"), false);
   assert.equal(rig.publish("1234567"), true);
   assert.equal(rig.publish(""), false);
@@ -110,14 +110,14 @@ Deno.test("Session above the outbound bound drops QoS 0, queues QoS 1 and 2, and
   rig.publish("b", { qos: 2 });
   rig.assertDropped({ outbound_full: 1 });
   rig.assertHolds({ queued: 2 });
-  assert.equal(rig.session.canSendNow, false);
+  assert.equal(rig.session.outbox.canSendNow, false);
   assert.equal(rig.sink.take().length, 1);
   rig.publish("c", { qos: 1 });
   rig.assertHolds({ queued: 3 });
   assert.deepEqual(rig.sink.take(), [], "nothing overtakes the queue");
-  rig.session.pump(rig.nowMs);
+  rig.session.outbox.pump(rig.nowMs);
   assert.deepEqual(rig.sink.take(), ["PUBLISH q1 #1 t a", "PUBLISH q2 #2 t b", "PUBLISH q1 #3 t c"]);
-  assert.equal(rig.session.canSendNow, true);
+  assert.equal(rig.session.outbox.canSendNow, true);
   rig.assertDropped({ outbound_full: 1 });
 });
 
@@ -131,7 +131,7 @@ Deno.test("Session counts bytes on their way to the network against the outbound
   rig.assertDropped({ outbound_full: 1 });
   rig.assertHolds({ queued: 1 });
   rig.sink.writingBytes = 100;
-  rig.session.pump(rig.nowMs);
+  rig.session.outbox.pump(rig.nowMs);
   assert.deepEqual(rig.sink.take(), ["PUBLISH q1 #1 t kept"]);
 });
 
@@ -153,7 +153,7 @@ Deno.test("Session holds what is sent again on resume to the outbound bound too"
   rig.disconnect();
   rig.connect();
   assert.deepEqual(rig.sink.takePackets().map((packet) => packet.messageId), [1, 2]);
-  rig.session.pump(rig.nowMs);
+  rig.session.outbox.pump(rig.nowMs);
   assert.deepEqual(rig.sink.takePackets().map((packet) => packet.messageId), [3, 4]);
   rig.assertHolds({ inflight: 4 });
 });
@@ -170,9 +170,9 @@ Deno.test("Session lets nothing new ahead of what is still to be sent again [MQT
   assert.deepEqual(rig.sink.takePackets().map((packet) => packet.messageId), [1]);
   rig.publish("new");
   assert.deepEqual(rig.sink.take(), []);
-  rig.session.pump(rig.nowMs);
+  rig.session.outbox.pump(rig.nowMs);
   assert.deepEqual(rig.sink.takePackets().map((packet) => packet.messageId), [2]);
-  rig.session.pump(rig.nowMs);
+  rig.session.outbox.pump(rig.nowMs);
   assert.deepEqual(rig.sink.take(), ["PUBLISH q1 #3 t new"]);
 });
 
@@ -195,7 +195,7 @@ Deno.test("Session queues QoS 0 for a Retained Message that cannot leave now, an
   rig.publish("window");
   rig.publish("waits");
   const position = rig.store.append(rig.messageOf("retained"));
-  assert.equal(rig.session.enqueue(position, 4, { identifiers: [3], group: null, ordinal: 0 }), true);
+  assert.equal(rig.session.outbox.enqueue(position, 4, { identifiers: [3], group: null, ordinal: 0 }), true);
   rig.store.release(position);
   rig.assertHolds({ inflight: 1, queued: 2 });
   rig.sink.take();
@@ -224,7 +224,7 @@ Deno.test("Session gives up shared messages that are queued or unacknowledged at
   rig.assertHolds({ inflight: 4, queued: 4 });
   rig.disconnect();
   const given: [position: number, origin: DeliveryOrigin][] = [];
-  rig.session.surrenderShared((position, origin) => given.push([position, origin]) > 0);
+  rig.session.outbox.surrenderShared((position, origin) => given.push([position, origin]) > 0);
   const positions = given.map(([position]) => position);
   assert.deepEqual(positions, positions.toSorted((a, b) => a - b));
   assert.deepEqual(given.map(([, origin]) => origin.identifiers), [[9], [], [], []]);
@@ -246,7 +246,7 @@ Deno.test("Session keeps the shared messages that nobody else takes, in their or
   for (const payload of ["1", "2", "3", "4"]) rig.publish(payload, { origin: sharedOrigin() });
   rig.disconnect();
   let offered = 0;
-  rig.session.surrenderShared((position) => {
+  rig.session.outbox.surrenderShared((position) => {
     const isTaken = ++offered === 3;
     if (isTaken) rig.store.release(position);
     return isTaken;
@@ -264,14 +264,14 @@ Deno.test("Session releases every reference when it ends, and sets the gauges ri
   rig.pubrec(2);
   rig.pubrec(4);
   rig.puback(3);
-  rig.session.inboundQos2.add(1);
+  rig.session.inbound.open(1);
   rig.assertHolds({ inflight: 5, queued: 2, references: 5 });
   rig.disconnect();
   rig.session.end();
   rig.assertHolds({});
   rig.assertDropped({ session_ended: 5 });
   assert.equal(rig.session.isEnded, true);
-  assert.equal(rig.session.inboundQos2.size, 0);
+  assert.equal(rig.session.inbound.openCount, 0);
   rig.session.end();
   rig.assertHolds({});
   rig.assertDropped({ session_ended: 5 });

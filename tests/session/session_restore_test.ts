@@ -27,7 +27,7 @@ class Leftovers {
 
   /** Restores; the positions then belong to the Session alone. */
   restore(groupOf: () => SharedGroup<Session> | undefined = () => undefined): SessionRig {
-    this.rig.session.restore(this.owed, groupOf);
+    this.rig.session.outbox.restore(this.owed, groupOf);
     for (const { position } of this.owed) this.rig.store.release(position);
     return this.rig;
   }
@@ -35,11 +35,11 @@ class Leftovers {
 
 function allOwed(session: Session, first = 0, end = Infinity): OwedMessage[] {
   const owed: OwedMessage[] = [];
-  session.walkOwed(first, end, (each) => owed.push(each));
+  session.outbox.walkOwed(first, end, (each) => owed.push(each));
   return owed;
 }
 
-Deno.test("Session.restore takes up what was sent and what waits, counts it, and sends it on connect [MQTT-4.4.0-1]", () => {
+Deno.test("Outbox.restore takes up what was sent and what waits, counts it, and sends it on connect [MQTT-4.4.0-1]", () => {
   const left = new Leftovers();
   left.add("queued", { flags: 2 });
   left.add("one", { packetId: 4 });
@@ -67,7 +67,7 @@ Deno.test("Session.restore takes up what was sent and what waits, counts it, and
   assert.equal(rig.sink.take().at(-1), "PUBLISH q1 #8 t next");
 });
 
-Deno.test("Session.restore of nothing leaves a Session as it was made", () => {
+Deno.test("Outbox.restore of nothing leaves a Session as it was made", () => {
   const rig = new Leftovers().restore();
   rig.assertHolds({});
   rig.connect();
@@ -75,7 +75,7 @@ Deno.test("Session.restore of nothing leaves a Session as it was made", () => {
   assert.deepEqual(rig.sink.take(), ["PUBLISH q1 #1 t a"]);
 });
 
-Deno.test("Session.restore sends again in wire order across Packet Identifier 65535, whatever order was given", () => {
+Deno.test("Outbox.restore sends again in wire order across Packet Identifier 65535, whatever order was given", () => {
   const left = new Leftovers();
   for (const packetId of [2, 65_534, 1, 65_530, 65_535]) left.add(`${packetId}`, { packetId });
   const rig = left.restore();
@@ -91,7 +91,7 @@ Deno.test("Session.restore sends again in wire order across Packet Identifier 65
   ]);
 });
 
-Deno.test("Session.restore takes up a window whose Packet Identifiers lie far apart", () => {
+Deno.test("Outbox.restore takes up a window whose Packet Identifiers lie far apart", () => {
   const left = new Leftovers();
   for (const packetId of [100, 20_000, 40_000]) left.add(`${packetId}`, { packetId });
   const rig = left.restore();
@@ -106,7 +106,7 @@ Deno.test("Session.restore takes up a window whose Packet Identifiers lie far ap
   assert.deepEqual(rig.sink.take(), ["PUBLISH q1 #40001 t next"]);
 });
 
-Deno.test("Session.restore with all Packet Identifiers in use has no room for another until the oldest is done", () => {
+Deno.test("Outbox.restore with all Packet Identifiers in use has no room for another until the oldest is done", () => {
   const left = new Leftovers();
   for (let packetId = 65_535; packetId > 0; packetId--) left.add("x", { packetId });
   const rig = left.restore();
@@ -120,7 +120,7 @@ Deno.test("Session.restore with all Packet Identifiers in use has no room for an
   assert.deepEqual(rig.sink.take(), ["PUBLISH q1 #1 t waits"]);
 });
 
-Deno.test("Session.restore believes the newer of two messages with one Packet Identifier", () => {
+Deno.test("Outbox.restore believes the newer of two messages with one Packet Identifier", () => {
   const left = new Leftovers();
   left.add("older", { packetId: 9 });
   left.add("newer", { packetId: 9, flags: 2 });
@@ -131,7 +131,7 @@ Deno.test("Session.restore believes the newer of two messages with one Packet Id
   assert.deepEqual(rig.sink.take(), ["PUBLISH q2 #9 dup t newer", "PUBLISH q1 #10 dup t other"]);
 });
 
-Deno.test("Session.restore looks at no bound: what was within it before is not dropped", () => {
+Deno.test("Outbox.restore looks at no bound: what was within it before is not dropped", () => {
   const left = new Leftovers();
   for (let count = 1; count <= 5; count++) left.add(`${count}`);
   left.rig.limits.queuedMax = 2;
@@ -141,14 +141,14 @@ Deno.test("Session.restore looks at no bound: what was within it before is not d
   assert.deepEqual(rig.sink.take(), ["PUBLISH q1 #1 t 1"]);
 });
 
-Deno.test("Session.restore puts shared messages back into their group, from where others can have them", () => {
+Deno.test("Outbox.restore puts shared messages back into their group, from where others can have them", () => {
   const left = new Leftovers();
   const group = { ordinal: 2, name: "workers", filter: "t/#" };
   left.add("sent", { packetId: 1, group, identifiers: [8] });
   left.add("queued", { group });
   const rig = left.restore(() => GROUP);
   const given: [string | undefined, DeliveryOrigin][] = [];
-  rig.session.surrenderShared((position, origin) => {
+  rig.session.outbox.surrenderShared((position, origin) => {
     given.push([rig.store.payloads.get(position), origin]);
     rig.store.release(position);
     return true;
@@ -161,9 +161,9 @@ Deno.test("Session.restore puts shared messages back into their group, from wher
   rig.assertHolds({});
 });
 
-Deno.test("Session.restore goes on naming a group that everybody left, so that its records find the message", () => {
+Deno.test("Outbox.restore goes on naming a group that everybody left, so that its records find the message", () => {
   const left = new Leftovers();
-  left.rig.session.recordNumber = 7;
+  left.rig.session.record(7);
   const group = { ordinal: 2, name: "workers", filter: "t/#" };
   left.add("sent", { packetId: 1, group });
   const rig = left.restore();
@@ -173,14 +173,14 @@ Deno.test("Session.restore goes on naming a group that everybody left, so that i
   assert.deepEqual(rig.takeProgress(), ["DONE s7 #1 sent group 2"]);
 });
 
-Deno.test("Session.restoreInbound knows the QoS 2 messages that wait for PUBREL [MQTT-4.3.3-10]", () => {
+Deno.test("Inbound.restore knows the QoS 2 messages that wait for PUBREL [MQTT-4.3.3-10]", () => {
   const { session } = new SessionRig();
-  session.restoreInbound(new Set([1, 65_535]));
-  assert.deepEqual([1, 2, 65_535].map((id) => session.inboundQos2.has(id)), [true, false, true]);
-  assert.equal(session.inboundQos2.size, 2);
+  session.inbound.restore(new Set([1, 65_535]));
+  assert.deepEqual([1, 2, 65_535].map((id) => session.inbound.isOpen(id)), [true, false, true]);
+  assert.equal(session.inbound.openCount, 2);
 });
 
-Deno.test("Session.walkOwed visits from the first position to below the end: sent ones in wire order, then the queue", () => {
+Deno.test("Outbox.walkOwed visits from the first position to below the end: sent ones in wire order, then the queue", () => {
   const rig = new SessionRig({ inflightMax: 3 });
   const origin: DeliveryOrigin = { identifiers: [4], group: GROUP, ordinal: 1 };
   rig.connect();
@@ -209,7 +209,7 @@ Deno.test("Session.walkOwed visits from the first position to below the end: sen
   rig.assertHolds({ inflight: 3, queued: 2, references: 4 });
 });
 
-Deno.test("Session.walkOwed of a Session that owes nothing visits nothing", () => {
+Deno.test("Outbox.walkOwed of a Session that owes nothing visits nothing", () => {
   const rig = new SessionRig();
   assert.deepEqual(allOwed(rig.session), []);
   rig.connect();
@@ -218,12 +218,12 @@ Deno.test("Session.walkOwed of a Session that owes nothing visits nothing", () =
   assert.deepEqual(allOwed(rig.session), []);
 });
 
-Deno.test("Session.surrenderShared asks the store for no sizes, which may lie on disk, and keeps those it knew", () => {
+Deno.test("Outbox.surrenderShared asks the store for no sizes, which may lie on disk, and keeps those it knew", () => {
   const rig = new SessionRig({ queuedBytesMax: 30, queueFull: "drop-newest" });
   const origin: DeliveryOrigin = { identifiers: [], group: GROUP, ordinal: 1 };
   for (const payload of ["1234567", "1234567"]) rig.publish(payload, { origin });
   rig.store.sizesAsked = 0;
-  rig.session.surrenderShared(() => false);
+  rig.session.outbox.surrenderShared(() => false);
   assert.equal(rig.store.sizesAsked, 0);
-  assert.deepEqual([rig.session.isQueueFullFor(10), rig.session.isQueueFullFor(11)], [false, true]);
+  assert.deepEqual([rig.session.outbox.isQueueFullFor(10), rig.session.outbox.isQueueFullFor(11)], [false, true]);
 });

@@ -188,7 +188,7 @@ export class SessionRig {
     this.limits = limitsOf(limits);
     this.context = { store: this.store, encoder: this.encoder, counters: this.counters, limits: this.limits };
     this.session = new Session("client", this.context);
-    this.session.sessionExpiryInterval = 3600;
+    this.session.expireAfter(3600);
   }
 
   /** Attaches a new connection and sends what waited, as a broker does with CONNACK. */
@@ -202,7 +202,7 @@ export class SessionRig {
       topicAliasMaximum: 0,
       ...traits,
     });
-    this.session.pump(this.nowMs);
+    this.session.outbox.pump(this.nowMs);
   }
 
   /** The connection is lost; what it was not told is lost with it. */
@@ -226,7 +226,7 @@ export class SessionRig {
     const stored = new Message();
     this.store.read(position, stored);
     this.encoder.begin(stored, this.nowMs, 1);
-    const isTaken = this.session.deliverStored(stored, position, qos, retain, origin);
+    const isTaken = this.session.outbox.deliverStored(stored, position, qos, retain, origin);
     this.store.release(position);
     return isTaken;
   }
@@ -236,7 +236,7 @@ export class SessionRig {
     const { origin = null } = publication;
     const position = this.store.append(this.messageOf(payload, { ...publication, retain: true }));
     this.store.payloads.set(position, payload);
-    const isTaken = this.session.enqueue(position, 4, origin);
+    const isTaken = this.session.outbox.enqueue(position, 4, origin);
     this.store.release(position);
     return isTaken;
   }
@@ -265,15 +265,15 @@ export class SessionRig {
   }
 
   puback(packetId: number, reasonCode = 0): void {
-    this.session.handlePuback(this.#ackOf(packetId, reasonCode), this.nowMs);
+    this.session.outbox.handlePuback(this.#ackOf(packetId, reasonCode), this.nowMs);
   }
 
   pubrec(packetId: number, reasonCode = 0): void {
-    this.session.handlePubrec(this.#ackOf(packetId, reasonCode), this.nowMs);
+    this.session.outbox.handlePubrec(this.#ackOf(packetId, reasonCode), this.nowMs);
   }
 
   pubcomp(packetId: number): void {
-    this.session.handlePubcomp(this.#ackOf(packetId, 0), this.nowMs);
+    this.session.outbox.handlePubcomp(this.#ackOf(packetId, 0), this.nowMs);
   }
 
   /** Asserts the gauges and the references that belong to the Session's queue and window. */
@@ -282,9 +282,9 @@ export class SessionRig {
     const { session, counters, store } = this;
     assert.deepEqual(
       [
-        session.queuedCount,
+        session.outbox.queuedCount,
         counters.messagesQueued,
-        session.inflightCount,
+        session.outbox.inflightCount,
         counters.messagesInflight,
         store.references,
       ],

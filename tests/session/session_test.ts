@@ -169,12 +169,12 @@ Deno.test("Session sends again nothing that was acknowledged, and nothing twice 
   rig.puback(1);
   rig.publish("b");
   rig.sink.take();
-  rig.session.pump(rig.nowMs);
+  rig.session.outbox.pump(rig.nowMs);
   assert.deepEqual(rig.sink.take(), []);
   rig.disconnect();
   rig.connect();
   assert.deepEqual(rig.sink.take(), ["PUBLISH q1 #2 dup t b"]);
-  rig.session.pump(rig.nowMs);
+  rig.session.outbox.pump(rig.nowMs);
   assert.deepEqual(rig.sink.take(), []);
 });
 

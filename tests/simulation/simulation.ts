@@ -340,8 +340,8 @@ class Simulation {
     let inflight = 0;
     let queued = 0;
     for (const session of core.sessions.sessions.values()) {
-      inflight += session.inflightCount;
-      queued += session.queuedCount;
+      inflight += session.outbox.inflightCount;
+      queued += session.outbox.queuedCount;
     }
     assert.deepEqual([counters.messagesInflight, counters.messagesQueued], [inflight, queued], "gauges");
   }

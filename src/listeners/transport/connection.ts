@@ -203,7 +203,7 @@ export class Connection implements ConnectingClient, Flushable, TimerOwner, Read
     // What this turn appended may speak of records that its end has still to write.
     if (!this.isTouched && (!this.out.isEmpty || this.#state === State.CLOSING)) this.#writeNext(this.#core.clock());
     const session = this.#session;
-    if (session !== null && session.sink === this && session.hasWaiting) session.pump(this.#core.clock());
+    if (session !== null && session.sink === this && session.outbox.hasWaiting) session.outbox.pump(this.#core.clock());
     if (!this.isPaused) this.#transport.resume();
   }
 

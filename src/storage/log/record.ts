@@ -49,7 +49,13 @@ import type { LogBuffer } from "./log_buffer.ts";
 /** Type of a record. */
 export const RecordType = { PUBLISH: 1, PROGRESS: 2, RELEASE: 3, ROUTE: 4, CHANGE: 5 } as const;
 
-/** Kind of a PROGRESS record. */
+/**
+ * Kind of a PROGRESS record.
+ *
+ *   SENT       a QoS 1 or 2 PUBLISH left for the first time; from now on its Packet Identifier belongs to it
+ *   RECEIVED   a good PUBREC came: PUBREL is owed, the message is not
+ *   DONE       the delivery is complete or given up
+ */
 export const ProgressKind = { SENT: 1, RECEIVED: 2, DONE: 3 } as const;
 
 /** Bytes of a PUBLISH record before its topic. */
