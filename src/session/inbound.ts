@@ -30,9 +30,9 @@ export class Inbound {
     return this.#aliasMax;
   }
 
-  /** Open QoS 2 messages. */
-  get openCount(): number {
-    return this.#open.size;
+  /** Memory of the open Packet Identifiers. */
+  get bytesHeld(): number {
+    return this.#open.bytesHeld;
   }
 
   /** True while more than one message waits for its answer. */
@@ -53,9 +53,10 @@ export class Inbound {
     this.#aliases = undefined;
   }
 
-  /** The connection ended. */
+  /** The connection ended. Of a client that is away, nothing is kept but open Packet Identifiers. */
   end(): void {
     this.#aliases = undefined;
+    this.#open.trim();
   }
 
   /** The Session ended: nothing is open any more. */

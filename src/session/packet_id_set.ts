@@ -1,5 +1,5 @@
 /**
- * A set of Packet Identifiers as a bitmap of 8 KiB, made when the first one is added.
+ * A set of Packet Identifiers as a bitmap of 8 KiB, made when the first one is added and kept until `trim` or `clear`.
  *
  * A Set of numbers would do, but adding and deleting beside tens of thousands of open identifiers costs it over ten
  * microseconds a pair, and a v3 client may open as many as it likes.
@@ -11,6 +11,11 @@ export class PacketIdSet {
   size = 0;
   #bits: Uint8Array | undefined = undefined;
 
+  /** Memory of the bitmap. */
+  get bytesHeld(): number {
+    return this.#bits === undefined ? 0 : BITMAP_BYTES;
+  }
+
   has(packetId: number): boolean {
     return this.#bits !== undefined && (this.#bits[packetId >> 3]! & (1 << (packetId & 7))) !== 0;
   }
@@ -21,6 +26,11 @@ export class PacketIdSet {
     this.#bits ??= new Uint8Array(BITMAP_BYTES);
     this.#bits[packetId >> 3]! |= 1 << (packetId & 7);
     this.size++;
+  }
+
+  /** Gives the memory back if nothing is in the set. */
+  trim(): void {
+    if (this.size === 0) this.#bits = undefined;
   }
 
   /** Removes all and gives the memory back. */

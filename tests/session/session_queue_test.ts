@@ -271,7 +271,7 @@ Deno.test("Session releases every reference when it ends, and sets the gauges ri
   rig.assertHolds({});
   rig.assertDropped({ session_ended: 5 });
   assert.equal(rig.session.isEnded, true);
-  assert.equal(rig.session.inbound.openCount, 0);
+  assert.equal(rig.session.inbound.bytesHeld, 0);
   rig.session.end();
   rig.assertHolds({});
   rig.assertDropped({ session_ended: 5 });
