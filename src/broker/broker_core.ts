@@ -8,6 +8,7 @@ import type { Authenticator } from "../auth/identity/authenticator.ts";
 import type { Authorizer } from "../auth/identity/authorizer.ts";
 import type { LogWriter } from "../logging/log.ts";
 import type { Counters } from "../metrics/counters.ts";
+import type { PacketId } from "../protocol/distinct_number.ts";
 import type { Message } from "../protocol/message.ts";
 import type { AuthPacket, DisconnectPacket, Fault, SubscribePacket, UnsubscribePacket } from "../protocol/packets.ts";
 import { AckHeader } from "../protocol/publish_codec.ts";
@@ -19,7 +20,7 @@ import type { SessionHost } from "../session/session_host.ts";
 import type { SessionLimits } from "../session/session_limits.ts";
 import type { MessageStore } from "../storage/message_store.ts";
 import type { OwedMessage, OwedWalk } from "../storage/model/durable_state.ts";
-import type { Position } from "../storage/model/stored.ts";
+import type { Position, SessionNumber } from "../storage/model/stored.ts";
 import { SubscriptionTrie } from "../topics/subscription_trie.ts";
 import type { Topic, TopicCache } from "../topics/topic.ts";
 import { Admission, type Guards } from "./admission.ts";
@@ -135,15 +136,15 @@ export class BrokerCore implements SessionHost, OwedWalk {
     return this.#admission.isBanned({ clientId: "", username: undefined, address }, nowMs);
   }
 
-  publish(publisher: Session, message: Message, topic: Topic, packetId: number, nowMs: number): void {
+  publish(publisher: Session, message: Message, topic: Topic, packetId: PacketId, nowMs: number): void {
     this.router.publish(publisher, message, topic, packetId, nowMs);
   }
 
-  acknowledge(publisher: Session, header: number, packetId: number, reasonCode: number): void {
+  acknowledge(publisher: Session, header: number, packetId: PacketId, reasonCode: number): void {
     this.router.acknowledge(publisher, header, packetId, reasonCode);
   }
 
-  release(publisher: Session, packetId: number): void {
+  release(publisher: Session, packetId: PacketId): void {
     const position = publisher.isRecorded ? this.#store.appendRelease(publisher.recordNumber, packetId) : 0;
     this.router.acknowledgeWhenCommitted(position, publisher, AckHeader.PUBCOMP, packetId);
   }
@@ -164,7 +165,7 @@ export class BrokerCore implements SessionHost, OwedWalk {
     return this.authentication.reauthenticate(session, packet);
   }
 
-  walkOwed(first: Position, end: Position, visit: (session: number, owed: OwedMessage) => void): Iterable<void> {
+  walkOwed(first: Position, end: Position, visit: (session: SessionNumber, owed: OwedMessage) => void): Iterable<void> {
     return walkOwed([...this.sessions.sessions.values()], this.trie, first, end, visit);
   }
 

@@ -5,8 +5,10 @@
  * out only entries at or below the committed position. The ring grows by doubling; what bounds it is that publishers
  * whose commits lag are not read from.
  */
+import type { PacketId } from "../protocol/distinct_number.ts";
 import type { PacketSink } from "../session/packet_sink.ts";
 import type { Session } from "../session/session.ts";
+import type { Position } from "../storage/model/stored.ts";
 import type { MatchResult } from "../topics/subscription_trie.ts";
 import type { Topic } from "../topics/topic.ts";
 
@@ -23,7 +25,7 @@ export const Waiting = {
 /** One waiting entry; reused after `shift` hands it out and the next `push` comes. */
 export class WaitingEntry {
   /** What must be committed first. */
-  position = 0;
+  position: Position = 0;
   /** Where the message of a PUBLISH is stored: it may be a position that is never committed itself. */
   stored = 0;
   kind: number = Waiting.RUN;
@@ -32,7 +34,7 @@ export class WaitingEntry {
   sink: PacketSink | null = null;
   /** One of `AckHeader`, or 0 when nothing is acknowledged. */
   header = 0;
-  packetId = 0;
+  packetId: PacketId = 0;
   reasonCode = 0;
   /** Stored bytes that queues were promised room for, or 0. */
   promisedBytes = 0;

@@ -8,7 +8,7 @@
  */
 import type { Session } from "../session/session.ts";
 import type { OwedGroup, OwedMessage } from "../storage/model/durable_state.ts";
-import type { Position } from "../storage/model/stored.ts";
+import type { Position, SessionNumber } from "../storage/model/stored.ts";
 import type { SubscriptionTrie } from "../topics/subscription_trie.ts";
 
 /**
@@ -22,7 +22,7 @@ export function* walkOwed(
   trie: SubscriptionTrie<Session>,
   first: Position,
   end: Position,
-  visit: (session: number, owed: OwedMessage) => void,
+  visit: (session: SessionNumber, owed: OwedMessage) => void,
 ): Generator<void> {
   const recordedGroups = new Set<string>();
   for (const session of sessions) {

@@ -10,7 +10,7 @@
 import type { Session } from "../session/session.ts";
 import type { SessionContext } from "../session/session_context.ts";
 import type { OwedGroup, RecoveredState, SessionState, WillState } from "../storage/model/durable_state.ts";
-import type { OpenChange, StoredWill } from "../storage/model/stored.ts";
+import type { OpenChange, Position, StoredWill } from "../storage/model/stored.ts";
 import type { SharedGroup } from "../topics/shared_subscriptions.ts";
 import type { SubscriptionTrie } from "../topics/subscription_trie.ts";
 import { groupKey } from "./owed_walk.ts";
@@ -84,7 +84,7 @@ function* openPacketIds(state: SessionState): Generator<number> {
 }
 
 function restoreRetained(recovered: RecoveredState, { retained }: RestoredParts, nowMs: number): void {
-  const entries: [topicName: string, position: number][] = [];
+  const entries: [topicName: string, position: Position][] = [];
   for (const [topicName, position] of recovered.retained) if (position !== null) entries.push([topicName, position]);
   // Each is read to see whether it has expired, which is cheap in the order in which they are stored.
   entries.sort((a, b) => a[1] - b[1]);

@@ -36,7 +36,7 @@ export class RetainedMessages {
   }
 
   /** Sets the Retained Message of a topic, or removes it when the payload is empty. [MQTT-3.3.1-5, -6, -7] */
-  apply(topicName: string, position: number, payloadSize: number): void {
+  apply(topicName: string, position: Position, payloadSize: number): void {
     let replaced: number | undefined;
     if (payloadSize === 0) replaced = this.#index.delete(topicName);
     else {
@@ -52,7 +52,7 @@ export class RetainedMessages {
    *
    * @param visit Gets a view that is valid during the call. It must not read from the store.
    */
-  match(filter: string, nowMs: number, visit: (message: Message, position: number) => void): void {
+  match(filter: string, nowMs: number, visit: (message: Message, position: Position) => void): void {
     const expired: string[] = [];
     this.#index.match(filter, (name, position) => {
       this.#store.read(position, this.#message);

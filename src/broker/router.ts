@@ -9,6 +9,7 @@
  * it, in the order of positions. Acknowledgements without a message (refusals, PUBCOMP, SUBACK…) wait in the same
  * line, so they leave in the order in which their packets came. [MQTT-4.6.0-2, -3, -4]
  */
+import type { PacketId } from "../protocol/distinct_number.ts";
 import { Message } from "../protocol/message.ts";
 import type { QoS } from "../protocol/packets.ts";
 import { AckHeader } from "../protocol/publish_codec.ts";
@@ -72,7 +73,7 @@ export class Router {
    * @param publisher The publishing Session, or null for the broker itself and for Will Messages.
    * @param packetId To acknowledge once committed; 0 at QoS 0.
    */
-  publish(publisher: Session | null, message: Message, topic: Topic, packetId: number, nowMs: number): void {
+  publish(publisher: Session | null, message: Message, topic: Topic, packetId: PacketId, nowMs: number): void {
     const turn = this.#turn;
     turn.publications++;
     turn.schedule(nowMs);
@@ -121,12 +122,12 @@ export class Router {
   }
 
   /** Acknowledges a packet in line with the others, after everything appended so far. */
-  acknowledge(publisher: Session, header: number, packetId: number, reasonCode: number): void {
+  acknowledge(publisher: Session, header: number, packetId: PacketId, reasonCode: number): void {
     this.#acknowledgeAt(0, publisher, header, packetId, reasonCode);
   }
 
   /** Acknowledges a packet once `position` is committed. */
-  acknowledgeWhenCommitted(position: Position, publisher: Session, header: number, packetId: number): void {
+  acknowledgeWhenCommitted(position: Position, publisher: Session, header: number, packetId: PacketId): void {
     this.#acknowledgeAt(position, publisher, header, packetId, 0);
   }
 
@@ -151,12 +152,12 @@ export class Router {
     message: Message,
     topic: Topic,
     matched: MatchResult<Session>,
-    packetId: number,
+    packetId: PacketId,
   ): Position {
     const { store } = this.#context;
     // The broker's own numbers are new with every start.
     if (topic.isReserved) return store.appendVolatile(message);
-    let route = 0;
+    let route: Position = 0;
     if (message.qos > 0) {
       route = matched.route;
       if (route < 0 || (route > 0 && route < store.routesValidFrom)) route = this.#logRoute(matched);
@@ -172,7 +173,7 @@ export class Router {
     return matched.route = route === undefined ? 0 : store.appendRoute(route);
   }
 
-  #acknowledgeAt(position: Position, publisher: Session, header: number, packetId: number, reasonCode: number): void {
+  #acknowledgeAt(position: Position, publisher: Session, header: number, packetId: PacketId, reasonCode: number): void {
     const entry = this.#push(Waiting.ACKNOWLEDGE, position, publisher);
     entry.header = header;
     entry.packetId = packetId;
@@ -194,7 +195,7 @@ export class Router {
   #refuse(
     publisher: Session | null,
     header: number,
-    packetId: number,
+    packetId: PacketId,
     reason: "store_full" | "queue_full_rejected",
   ): void {
     this.#context.counters.messagesDropped[reason]++;

@@ -16,7 +16,7 @@ import type { Session } from "../session/session.ts";
 import type { SessionContext } from "../session/session_context.ts";
 import { ProgressKind } from "../storage/log/record.ts";
 import type { GroupBacklogEntry } from "../storage/model/durable_state.ts";
-import type { Position } from "../storage/model/stored.ts";
+import type { GroupOrdinal, Position } from "../storage/model/stored.ts";
 import type { Receiver } from "../topics/receiver.ts";
 import type { SharedGroup } from "../topics/shared_subscriptions.ts";
 import type { SubscriptionTrie } from "../topics/subscription_trie.ts";
@@ -38,7 +38,7 @@ export class SharedDelivery {
    * @param ordinal 1 + index of the group in the match result.
    * @param position Where the message is stored; 0 when it is not.
    */
-  deliver(group: SharedGroup<Session>, ordinal: number, message: Message, position: Position): void {
+  deliver(group: SharedGroup<Session>, ordinal: GroupOrdinal, message: Message, position: Position): void {
     const receiver = group.pick() ?? this.#pickWaiting(group, message);
     if (receiver === undefined) {
       this.#context.counters.messagesDropped.no_member++;
@@ -139,7 +139,7 @@ export class SharedDelivery {
   #hand(
     receiver: Receiver<Session>,
     group: SharedGroup<Session>,
-    ordinal: number,
+    ordinal: GroupOrdinal,
     message: Message,
     position: Position,
   ): void {
@@ -154,11 +154,11 @@ export class SharedDelivery {
   }
 
   /** The group is not owed the message any more, although no Session took it to be acknowledged. */
-  #giveUp(group: SharedGroup<Session>, ordinal: number, message: Message, position: Position): void {
+  #giveUp(group: SharedGroup<Session>, ordinal: GroupOrdinal, message: Message, position: Position): void {
     if (message.qos > 0) this.#note(ProgressKind.DONE, group, ordinal, position);
   }
 
-  #note(kind: number, group: SharedGroup<Session>, ordinal: number, position: Position): void {
+  #note(kind: ProgressKind, group: SharedGroup<Session>, ordinal: GroupOrdinal, position: Position): void {
     if (ordinal === 0 || !group.hasRecordedMember) return;
     this.#context.store.appendProgress(kind, 0, position, 0, ordinal);
   }

@@ -8,6 +8,7 @@
  * [MQTT-3.1.2-24].
  */
 
+import type { PacketId } from "./distinct_number.ts";
 import { PacketWriter } from "./packet_writer.ts";
 import { type ConnackProperties, PacketType, type ProtocolVersion, type UserProperty } from "./packets.ts";
 import type { Properties } from "./properties.ts";
@@ -63,7 +64,7 @@ export function encodeConnack(
  */
 export function encodeSuback(
   version: ProtocolVersion,
-  packetId: number,
+  packetId: PacketId,
   codes: readonly number[],
   details: PacketDetails = {},
   maxPacketSize: number = Infinity,
@@ -82,7 +83,7 @@ export function encodeSuback(
  */
 export function encodeUnsuback(
   version: ProtocolVersion,
-  packetId: number,
+  packetId: PacketId,
   codes: readonly number[],
   details: PacketDetails = {},
   maxPacketSize: number = Infinity,

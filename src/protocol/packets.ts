@@ -4,6 +4,7 @@
  * PUBLISH and its four acknowledgements never take this shape: they are read in place by `publish_codec.ts`.
  * Everything here is rare (a few per connection), so plain objects are fine.
  */
+import type { PacketId } from "./distinct_number.ts";
 
 /** Protocol Level of the connection: 3 = MQTT 3.1, 4 = 3.1.1, 5 = 5.0. [MQTT-3.1.2-1] */
 export type ProtocolVersion = 3 | 4 | 5;
@@ -93,7 +94,7 @@ export interface SubscriptionRequest {
 /** SUBSCRIBE. Filters are well-formed UTF-8 but not yet checked against the topic rules. */
 export interface SubscribePacket {
   readonly type: typeof PacketType.SUBSCRIBE;
-  readonly packetId: number;
+  readonly packetId: PacketId;
   readonly subscriptions: readonly SubscriptionRequest[];
   /** 0 when absent: 0 is never a legal identifier. [MQTT 5.0, 3.8.2.1.2] */
   readonly subscriptionIdentifier: number;
@@ -103,7 +104,7 @@ export interface SubscribePacket {
 /** UNSUBSCRIBE. */
 export interface UnsubscribePacket {
   readonly type: typeof PacketType.UNSUBSCRIBE;
-  readonly packetId: number;
+  readonly packetId: PacketId;
   readonly filters: readonly string[];
   readonly userProperties: readonly UserProperty[];
 }

@@ -7,6 +7,7 @@
  *   PUBLISH   0011 DQQR | Remaining Length | Topic Name | [Packet Identifier] | [v5 Properties] | Payload
  *   PUBACK..  type flags| Remaining Length | Packet Identifier | [v5 Reason Code [Properties]]
  */
+import type { PacketId } from "./distinct_number.ts";
 import { Fault, PacketType, type QoS } from "./packets.ts";
 import { PublishProperties, scanAckProperties, scanPublishProperties } from "./properties.ts";
 import { ReasonCode } from "./reason_codes.ts";
@@ -20,7 +21,7 @@ export class PublishFrame {
   retain = false;
   dup = false;
   /** 0 for QoS 0. */
-  packetId = 0;
+  packetId: PacketId = 0;
   /** Topic Name without its length prefix, which stands in the two bytes before. Empty: a Topic Alias is used. */
   topicStart = 0;
   topicEnd = 0;
@@ -34,7 +35,7 @@ export class PublishFrame {
 
 /** An acknowledgement; valid until the next decode into the same frame. */
 export class AckFrame {
-  packetId = 0;
+  packetId: PacketId = 0;
   reasonCode = 0;
 }
 
@@ -168,7 +169,7 @@ export const AckHeader = { PUBACK: 0x40, PUBREC: 0x50, PUBREL: 0x62, PUBCOMP: 0x
  * @param header One of `AckHeader`.
  * @param reasonCode 0 towards a v3 peer, which has no place for it.
  */
-export function writeAck(out: WriteBuffer, header: number, packetId: number, reasonCode: number): void {
+export function writeAck(out: WriteBuffer, header: number, packetId: PacketId, reasonCode: number): void {
   out.reserve(5);
   const bytes = out.bytes;
   const offset = out.length;

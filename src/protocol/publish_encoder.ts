@@ -8,6 +8,7 @@
  * `begin` starts a message, any number of `write` calls follow in the same synchronous stretch.
  */
 import { copyBytes } from "./copy_bytes.ts";
+import type { PacketId } from "./distinct_number.ts";
 import type { Message } from "./message.ts";
 import { decodeUtf8 } from "./utf8.ts";
 import {
@@ -56,7 +57,7 @@ export class PublishEncoder {
     out: WriteBuffer,
     isV5: boolean,
     flags: number,
-    packetId: number,
+    packetId: PacketId,
     identifiers: readonly number[],
     sizeMax: number,
   ): number {
@@ -92,7 +93,7 @@ export class PublishEncoder {
     out: WriteBuffer,
     aliases: AliasTable,
     flags: number,
-    packetId: number,
+    packetId: PacketId,
     identifiers: readonly number[],
     sizeMax: number,
   ): number {
@@ -146,7 +147,7 @@ function encode(
   expirySeconds: number,
   isV5: boolean,
   flags: number,
-  packetId: number,
+  packetId: PacketId,
   identifiers: readonly number[],
   alias: number,
   isAliasKnown: boolean,

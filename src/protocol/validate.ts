@@ -7,6 +7,7 @@
  * Statement ids are those of MQTT 5.0. Where only MQTT 3.1.1 has the rule, the id is followed by `(3.1.1)`.
  */
 
+import type { PacketId } from "./distinct_number.ts";
 import { Fault, PacketType, type ProtocolVersion } from "./packets.ts";
 import { ReasonCode } from "./reason_codes.ts";
 
@@ -59,7 +60,7 @@ export function validateConnectFlags(flags: number, version: ProtocolVersion): F
 }
 
 /** Checks the Packet Identifier of a SUBSCRIBE or UNSUBSCRIBE. [MQTT-2.2.1-3] */
-export function validatePacketId(packetId: number): Fault | undefined {
+export function validatePacketId(packetId: PacketId): Fault | undefined {
   return packetId === 0 ? protocolError("MQTT-2.2.1-3", "Packet Identifier is 0") : undefined;
 }
 

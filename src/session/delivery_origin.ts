@@ -3,7 +3,7 @@
  */
 import { NO_IDENTIFIERS } from "../protocol/publish_encoder.ts";
 import type { OwedGroup } from "../storage/model/durable_state.ts";
-import type { Position } from "../storage/model/stored.ts";
+import type { GroupOrdinal, Position } from "../storage/model/stored.ts";
 import type { SharedGroup } from "../topics/shared_subscriptions.ts";
 import type { Subscriber } from "../topics/subscription.ts";
 
@@ -14,7 +14,7 @@ export interface DeliveryOrigin {
   /** The Shared Subscription whose member the Session is, or null. */
   readonly group: SharedGroup<Subscriber> | null;
   /** 0, or 1 + index of the group in the match result, and so in the ROUTE record, of the message. */
-  readonly ordinal: number;
+  readonly ordinal: GroupOrdinal;
 }
 
 /** Finds the group that a message was owed to; undefined when nobody is subscribed to it any more. */

@@ -10,6 +10,7 @@
  * Packet Identifiers belong to the Session, all else to the present connection, which was told its limits with CONNACK: a
  * reload changes them for later ones.
  */
+import type { PacketId } from "../protocol/distinct_number.ts";
 import { AckHeader } from "../protocol/publish_codec.ts";
 import type { Topic } from "../topics/topic.ts";
 import { PacketIdSet } from "./packet_id_set.ts";
@@ -41,7 +42,7 @@ export class Inbound {
   }
 
   /** Takes up the QoS 2 messages that waited for PUBREL before a restart. [MQTT-4.3.3-10] */
-  restore(packetIds: Iterable<number>): void {
+  restore(packetIds: Iterable<PacketId>): void {
     for (const packetId of packetIds) this.#open.add(packetId);
   }
 
@@ -65,7 +66,7 @@ export class Inbound {
   }
 
   /** True when a QoS 2 message with this Packet Identifier was accepted and not released. */
-  isOpen(packetId: number): boolean {
+  isOpen(packetId: PacketId): boolean {
     return this.#open.has(packetId);
   }
 
@@ -75,12 +76,12 @@ export class Inbound {
   }
 
   /** Accepts a QoS 2 message. */
-  open(packetId: number): void {
+  open(packetId: PacketId): void {
     this.#open.add(packetId);
   }
 
   /** Ends a QoS 2 message. @returns False when it was not open. */
-  release(packetId: number): boolean {
+  release(packetId: PacketId): boolean {
     return this.#open.delete(packetId);
   }
 

@@ -21,6 +21,8 @@
  * that were completed in between.
  */
 import assert from "node:assert/strict";
+import type { PacketId } from "../protocol/distinct_number.ts";
+import type { Position } from "../storage/model/stored.ts";
 import type { DeliveryOrigin } from "./delivery_origin.ts";
 import type { SessionContext } from "./session_context.ts";
 import type { SessionLimits } from "./session_limits.ts";
@@ -78,7 +80,7 @@ export class InflightWindow {
    * @param size Stored bytes of its message as of `boundedSize`.
    * @returns Its Packet Identifier.
    */
-  add(position: number, state: number, retain: boolean, origin: DeliveryOrigin | null, size = 0): number {
+  add(position: Position, state: number, retain: boolean, origin: DeliveryOrigin | null, size = 0): PacketId {
     if (this.#first === this.#next) this.#first = this.#next = this.#next % PACKET_IDS;
     const packetId = this.#next % PACKET_IDS + 1;
     this.#put(position, state, retain, origin);
@@ -94,7 +96,7 @@ export class InflightWindow {
    * Only on a window that never had an `add`, and in the order in which the entries were sent: each Packet Identifier
    * follows the one before, with or without a gap, and comes once.
    */
-  restore(packetId: number, position: number, state: number, retain: boolean, origin: DeliveryOrigin | null): void {
+  restore(packetId: PacketId, position: Position, state: number, retain: boolean, origin: DeliveryOrigin | null): void {
     if (this.#first === this.#next) {
       this.#first = this.#next = packetId - 1;
       this.restart();
@@ -107,7 +109,7 @@ export class InflightWindow {
     this.#put(position, state, retain, origin);
   }
 
-  #put(position: number, state: number, retain: boolean, origin: DeliveryOrigin | null): void {
+  #put(position: Position, state: number, retain: boolean, origin: DeliveryOrigin | null): void {
     if (this.#next - this.#first === this.#positions.length) this.#grow();
     const slot = this.#next & (this.#positions.length - 1);
     this.#positions[slot] = position;
@@ -128,7 +130,7 @@ export class InflightWindow {
   }
 
   /** Slot of a Packet Identifier that waits for something on this connection, or -1. */
-  find(packetId: number): number {
+  find(packetId: PacketId): number {
     let distance = packetId - 1 - this.#first % PACKET_IDS;
     if (distance < 0) distance += PACKET_IDS;
     if (distance >= this.#next - this.#first) return -1;
@@ -146,7 +148,7 @@ export class InflightWindow {
   }
 
   /** Position of a slot's message; once it waits for PUBCOMP a number only, whose message may be gone. */
-  positionOf(slot: number): number {
+  positionOf(slot: number): Position {
     return this.#positions[slot]!;
   }
 
@@ -192,7 +194,7 @@ export class InflightWindow {
   }
 
   /** Packet Identifier of the next PUBREL to send again, which counts as sent from now on; 0 when none is left. */
-  nextRelease(): number {
+  nextRelease(): PacketId {
     const mask = this.#positions.length - 1;
     while (this.#release < this.#next) {
       const sequence = this.#release++;
@@ -211,7 +213,7 @@ export class InflightWindow {
   }
 
   /** Packet Identifier of the entry that `slotToResend` found. */
-  get packetIdToResend(): number {
+  get packetIdToResend(): PacketId {
     return this.#resend % PACKET_IDS + 1;
   }
 
@@ -235,7 +237,7 @@ export class InflightWindow {
    * Visits every entry, oldest first. The visitor returns true to remove the entry, which it may only while no
    * connection serves the Session. O(window).
    */
-  sweep(visit: (slot: number, packetId: number) => boolean): void {
+  sweep(visit: (slot: number, packetId: PacketId) => boolean): void {
     const mask = this.#positions.length - 1;
     for (let sequence = this.#first; sequence < this.#next; sequence++) {
       const slot = sequence & mask;
@@ -268,7 +270,7 @@ export class InflightWindow {
 }
 
 /** Stored size of a message for a window that is bounded in bytes; 0 for one that is not, and nothing is looked up. */
-export function boundedSize(position: number, { limits, store }: SessionContext): number {
+export function boundedSize(position: Position, { limits, store }: SessionContext): number {
   return limits.inflightBytesMax === 0 ? 0 : store.sizeOf(position);
 }
 

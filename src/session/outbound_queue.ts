@@ -5,6 +5,7 @@
  * why this file drops nothing by itself. References into the message store belong to whoever pushes
  * and shifts.
  */
+import type { Position } from "../storage/model/stored.ts";
 import type { DeliveryOrigin } from "./delivery_origin.ts";
 import type { SessionLimits } from "./session_limits.ts";
 
@@ -15,7 +16,7 @@ export class OutboundQueue {
   /** Stored bytes of the messages waiting. */
   bytes = 0;
   /** Result of `shift`: position in the message store. */
-  position = 0;
+  position: Position = 0;
   /** Result of `shift`: granted QoS in bits 0 and 1, RETAIN in bit 2. */
   flags = 0;
   /** Result of `shift`: stored bytes of the message. */
@@ -48,7 +49,7 @@ export class OutboundQueue {
    * @param flags Granted QoS in bits 0 and 1, RETAIN in bit 2.
    * @param size Stored bytes of the message.
    */
-  push(position: number, flags: number, size: number, origin: DeliveryOrigin | null): void {
+  push(position: Position, flags: number, size: number, origin: DeliveryOrigin | null): void {
     if (this.count === this.#positions.length) this.#grow();
     if (this.count === 0) this.#isAscending = true;
     else if (position < this.#lastPushed) this.#isAscending = false;
@@ -93,9 +94,9 @@ export class OutboundQueue {
    * O(log queue + messages visited) while positions ascend, as they do but for Retained Messages and handed on ones.
    */
   forEachBetween(
-    first: number,
-    end: number,
-    visit: (position: number, flags: number, size: number, origin: DeliveryOrigin | null) => void,
+    first: Position,
+    end: Position,
+    visit: (position: Position, flags: number, size: number, origin: DeliveryOrigin | null) => void,
   ): void {
     const mask = this.#positions.length - 1;
     const origins = this.#origins;
@@ -113,7 +114,7 @@ export class OutboundQueue {
   }
 
   /** How many messages stand below a position, when positions ascend. */
-  #indexFrom(position: number): number {
+  #indexFrom(position: Position): number {
     const mask = this.#positions.length - 1;
     let low = 0;
     let high = this.count;

@@ -13,6 +13,7 @@
  * Shared Subscription that such a Session has a part in: whoever takes one of these, it must not come to the others once
  * more. All other deliveries leave no trace; what is still queued when the Session ends needs no DONE.
  */
+import type { PacketId } from "../protocol/distinct_number.ts";
 import { Message } from "../protocol/message.ts";
 import type { QoS } from "../protocol/packets.ts";
 import { type AckFrame, AckHeader } from "../protocol/publish_codec.ts";
@@ -343,7 +344,7 @@ export class Outbox {
   }
 
   /** The acknowledgement that completes a message in `state` came. */
-  #handleLast(state: number, packetId: number, nowMs: number): void {
+  #handleLast(state: number, packetId: PacketId, nowMs: number): void {
     const inflight = this.#inflight;
     const slot = inflight === undefined ? -1 : inflight.find(packetId);
     if (slot === -1 || inflight!.stateOf(slot) !== state) return;
@@ -351,7 +352,7 @@ export class Outbox {
     if (this.queuedCount > 0 || inflight!.hasResends) this.pump(nowMs);
   }
 
-  #complete(inflight: InflightWindow, slot: number, packetId: number): void {
+  #complete(inflight: InflightWindow, slot: number, packetId: PacketId): void {
     const position = inflight.positionOf(slot);
     this.#note(ProgressKind.DONE, position, packetId, inflight.originOf(slot));
     if (inflight.stateOf(slot) !== InflightState.AWAITING_PUBCOMP) this.#context.store.release(position);
@@ -360,14 +361,14 @@ export class Outbox {
   }
 
   /** Appends a step of a delivery, if it matters. */
-  #note(kind: number, position: Position, packetId: number, origin: DeliveryOrigin | null): void {
+  #note(kind: ProgressKind, position: Position, packetId: PacketId, origin: DeliveryOrigin | null): void {
     const { recordNumber } = this.#recipient;
     if (recordNumber === 0 && (origin === null || !isOwedToRecorded(origin))) return;
     this.#context.store.appendProgress(kind, recordNumber, position, packetId, origin === null ? 0 : origin.ordinal);
   }
 
   /** Appends that a delivery is given up, if another Session could get the message instead. */
-  #noteShared(position: Position, packetId: number, origin: DeliveryOrigin | null): void {
+  #noteShared(position: Position, packetId: PacketId, origin: DeliveryOrigin | null): void {
     if (origin !== null && isOwedToRecorded(origin)) this.#note(ProgressKind.DONE, position, packetId, origin);
   }
 }

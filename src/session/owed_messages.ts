@@ -4,6 +4,7 @@
  *
  * Every entry that is put back, but for those that wait for PUBCOMP, takes one reference to the message store.
  */
+import type { PacketId } from "../protocol/distinct_number.ts";
 import type { OwedGroup, OwedMessage } from "../storage/model/durable_state.ts";
 import type { Position } from "../storage/model/stored.ts";
 import { SharedGroup } from "../topics/shared_subscriptions.ts";
@@ -87,7 +88,7 @@ function originOf(owed: OwedMessage, groupOf: GroupOf): DeliveryOrigin | null {
 export function owedInflight(
   window: InflightWindow,
   slot: number,
-  packetId: number,
+  packetId: PacketId,
   { store }: SessionContext,
 ): OwedMessage {
   const position = window.positionOf(slot);

@@ -4,6 +4,7 @@
  * A Set of numbers would do, but adding and deleting beside tens of thousands of open identifiers costs it over ten
  * microseconds a pair, and a v3 client may open as many as it likes.
  */
+import type { PacketId } from "../protocol/distinct_number.ts";
 
 /** Packet Identifiers from 1 to 65535. */
 export class PacketIdSet {
@@ -16,12 +17,12 @@ export class PacketIdSet {
     return this.#bits === undefined ? 0 : BITMAP_BYTES;
   }
 
-  has(packetId: number): boolean {
+  has(packetId: PacketId): boolean {
     return this.#bits !== undefined && (this.#bits[packetId >> 3]! & (1 << (packetId & 7))) !== 0;
   }
 
   /** Adds an identifier; one that is in the set already stays. */
-  add(packetId: number): void {
+  add(packetId: PacketId): void {
     if (this.has(packetId)) return;
     this.#bits ??= new Uint8Array(BITMAP_BYTES);
     this.#bits[packetId >> 3]! |= 1 << (packetId & 7);
@@ -40,7 +41,7 @@ export class PacketIdSet {
   }
 
   /** Removes an identifier; false when it was not in the set. */
-  delete(packetId: number): boolean {
+  delete(packetId: PacketId): boolean {
     if (!this.has(packetId)) return false;
     this.#bits![packetId >> 3]! &= ~(1 << (packetId & 7));
     this.size--;

@@ -2,12 +2,14 @@
  * The way out of a Session as its Outbox sees it: a client that is there or away, and what it can be sent. Who it is, and
  * how its packets look, is the Session's to know.
  */
+import type { PacketId } from "../protocol/distinct_number.ts";
 import type { Message } from "../protocol/message.ts";
+import type { SessionNumber } from "../storage/model/stored.ts";
 
 /** Implemented by `Session`. Nothing is written while `isOnline` is false. */
 export interface Recipient {
   /** Number in the store's records; 0 = not recorded. */
-  readonly recordNumber: number;
+  readonly recordNumber: SessionNumber;
   readonly isEnded: boolean;
   readonly isOnline: boolean;
   readonly isV5: boolean;
@@ -23,9 +25,9 @@ export interface Recipient {
    * @param flags Low four bits of the fixed header: DUP, QoS, RETAIN.
    * @returns False when it is larger than the client takes: it was counted.
    */
-  writePublish(message: Message, flags: number, packetId: number, identifiers: readonly number[]): boolean;
+  writePublish(message: Message, flags: number, packetId: PacketId, identifiers: readonly number[]): boolean;
   /** Nothing waits any more. */
   queueSent(): void;
   /** Writes PUBREL. */
-  acknowledge(header: number, packetId: number, reasonCode: number): void;
+  acknowledge(header: number, packetId: PacketId, reasonCode: number): void;
 }

@@ -11,12 +11,13 @@
  * A field that others can read is written by the methods here alone.
  */
 import assert from "node:assert/strict";
+import type { PacketId } from "../protocol/distinct_number.ts";
 import type { Message } from "../protocol/message.ts";
 import type { ProtocolVersion } from "../protocol/packets.ts";
 import { writeAck } from "../protocol/publish_codec.ts";
 import { NO_IDENTIFIERS } from "../protocol/publish_encoder.ts";
 import { decodeUtf8 } from "../protocol/utf8.ts";
-import type { OpenChange } from "../storage/model/stored.ts";
+import type { OpenChange, SessionNumber } from "../storage/model/stored.ts";
 import { ALL_PERMITTED, type Permissions } from "../topics/permissions.ts";
 import type { Subscriber, Subscription } from "../topics/subscription.ts";
 import { Inbound } from "./inbound.ts";
@@ -38,7 +39,7 @@ export class Session implements Subscriber, Recipient {
   /** Seconds; 0xFFFFFFFF = never. [MQTT 5.0, 3.1.2.11.2] */
   readonly sessionExpiryInterval: number = 0;
   /** Number in the store's records, set once before the first subscription; 0 = not recorded. */
-  readonly recordNumber: number = 0;
+  readonly recordNumber: SessionNumber = 0;
   /** True once the Session State was discarded; nothing may be delivered to it any more. */
   readonly isEnded: boolean = false;
   /** The name that the client of the present or last connection proved; undefined for an anonymous one. */
@@ -80,7 +81,7 @@ export class Session implements Subscriber, Recipient {
   }
 
   /** Gives a new Session that outlives its connection its number, before the first subscription. */
-  record(recordNumber: number): void {
+  record(recordNumber: SessionNumber): void {
     assert(this.recordNumber === 0, "a Session is recorded once");
     writable(this).recordNumber = recordNumber;
   }
@@ -158,7 +159,7 @@ export class Session implements Subscriber, Recipient {
   }
 
   /** Writes PUBACK, PUBREC, PUBREL or PUBCOMP, if a connection is there. */
-  acknowledge(header: number, packetId: number, reasonCode: number): void {
+  acknowledge(header: number, packetId: PacketId, reasonCode: number): void {
     const { sink } = this;
     if (sink === null || !sink.isOpen) return;
     writeAck(sink.out, header, packetId, reasonCode);
@@ -186,7 +187,7 @@ export class Session implements Subscriber, Recipient {
    * The last step of every delivery: one PUBLISH in the client's version, with a Topic Alias where it has one, and never
    * above its Maximum Packet Size: it is dropped as if delivered then. [MQTT-3.1.2-25]
    */
-  writePublish(message: Message, flags: number, packetId: number, identifiers: readonly number[]): boolean {
+  writePublish(message: Message, flags: number, packetId: PacketId, identifiers: readonly number[]): boolean {
     const { encoder, counters } = this.#context;
     const { isV5, packetBytesMax } = this;
     const sink = this.sink!;

@@ -1,6 +1,7 @@
 /**
  * What a Session machine asks of the broker around it. Implemented by `broker/`; tests implement it to watch.
  */
+import type { PacketId } from "../protocol/distinct_number.ts";
 import type { Message } from "../protocol/message.ts";
 import type { AuthPacket, DisconnectPacket, Fault, SubscribePacket, UnsubscribePacket } from "../protocol/packets.ts";
 import type { Topic } from "../topics/topic.ts";
@@ -14,11 +15,11 @@ export interface SessionHost {
    * @param message Valid until the call returns.
    * @param packetId 0 at QoS 0.
    */
-  publish(publisher: Session, message: Message, topic: Topic, packetId: number, nowMs: number): void;
+  publish(publisher: Session, message: Message, topic: Topic, packetId: PacketId, nowMs: number): void;
   /** Acknowledges a QoS 1 or 2 PUBLISH without routing it, in order with the others. */
-  acknowledge(publisher: Session, header: number, packetId: number, reasonCode: number): void;
+  acknowledge(publisher: Session, header: number, packetId: PacketId, reasonCode: number): void;
   /** Records that PUBREL released a Packet Identifier, then answers PUBCOMP. */
-  release(publisher: Session, packetId: number): void;
+  release(publisher: Session, packetId: PacketId): void;
   subscribe(session: Session, packet: SubscribePacket): void;
   unsubscribe(session: Session, packet: UnsubscribePacket): void;
   /** The client said goodbye; the connection ends after this. */

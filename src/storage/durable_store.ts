@@ -9,16 +9,17 @@
  *
  * Plain: built and closed by `durable_layer.ts`, which also gives it time.
  */
+import type { PacketId } from "../protocol/distinct_number.ts";
 import type { Message } from "../protocol/message.ts";
 import type { Archive } from "./checkpoint/archive.ts";
 import type { Compactor } from "./compaction/compactor.ts";
 import type { GroupCommit } from "./log/group_commit.ts";
 import { LogBuffer } from "./log/log_buffer.ts";
-import { messageSize, readMessage, RecordType } from "./log/record.ts";
+import { messageSize, type ProgressKind, readMessage, RecordType } from "./log/record.ts";
 import type { WriteAheadLog } from "./log/write_ahead_log.ts";
 import { type MessageStore, STORE_FULL } from "./message_store.ts";
 import type { OwedWalk, RecoveredState } from "./model/durable_state.ts";
-import type { Position, Route, SessionChange } from "./model/stored.ts";
+import type { GroupOrdinal, Position, Route, SessionChange, SessionNumber } from "./model/stored.ts";
 import type { MemoryLog } from "./volatile/memory_log.ts";
 
 /** What the store is made of. */
@@ -29,7 +30,7 @@ export interface DurableStoreParts {
   /** For messages that are not logged. */
   readonly volatile: MemoryLog;
   readonly recovered: RecoveredState;
-  readonly nextSession: number;
+  readonly nextSession: SessionNumber;
 }
 
 /** See the head of this file. */
@@ -48,7 +49,7 @@ export class DurableMessageStore {
   readonly #compactor: Compactor;
   readonly #volatile: MemoryLog;
   #recovered: RecoveredState | undefined;
-  #nextSession: number;
+  #nextSession: SessionNumber;
   /** Bytes of the log at the last look at the free space. */
   #checkedBytes = 0;
   #listener: (committed: Position) => void = () => {};
@@ -96,15 +97,15 @@ export class DurableMessageStore {
   }
 
   /** The number that the next recorded Session gets. */
-  get nextSession(): number {
+  get nextSession(): SessionNumber {
     return this.#nextSession;
   }
 
-  newSessionNumber(): number {
+  newSessionNumber(): SessionNumber {
     return this.#nextSession++;
   }
 
-  append(message: Message, publisher: number, packetId: number, route: Position): Position {
+  append(message: Message, publisher: SessionNumber, packetId: PacketId, route: Position): Position {
     if (this.isLowOnSpace || this.group.isFailing) return STORE_FULL;
     if (route === 0 && packetId === 0 && !message.retain && this.record === "required") {
       return this.appendVolatile(message);
@@ -122,11 +123,17 @@ export class DurableMessageStore {
     return this.#log.appendText(RecordType.ROUTE, ENCODER.encode(JSON.stringify(route)));
   }
 
-  appendProgress(kind: number, session: number, position: Position, packetId: number, group: number): void {
-    if (position < VOLATILE_FROM) this.#log.appendProgress(kind, session, packetId, group, position);
+  appendProgress(
+    kind: ProgressKind,
+    session: SessionNumber,
+    position: Position,
+    packetId: PacketId,
+    group: GroupOrdinal,
+  ): void {
+    if (position < VOLATILE_FROM) this.#log.appendProgress(kind, session, position, packetId, group);
   }
 
-  appendRelease(session: number, packetId: number): Position {
+  appendRelease(session: SessionNumber, packetId: PacketId): Position {
     if (session === 0) return this.#log.lastPosition;
     this.group.hasPromise = true;
     return this.#log.appendRelease(session, packetId);

@@ -33,9 +33,11 @@ import * as Context from "effect/Context";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import { ConfigStore } from "../config/reload.ts";
+import type { PacketId } from "../protocol/distinct_number.ts";
 import type { Message } from "../protocol/message.ts";
+import type { ProgressKind } from "./log/record.ts";
 import type { OwedWalk, RecoveredState } from "./model/durable_state.ts";
-import type { Position, Route, SessionChange } from "./model/stored.ts";
+import type { GroupOrdinal, Position, Route, SessionChange, SessionNumber } from "./model/stored.ts";
 import { MemoryLog } from "./volatile/memory_log.ts";
 
 /** Answer of `append` when the store has no room: the message is not stored and must be refused. */
@@ -58,7 +60,7 @@ export class MessageStore extends Context.Service<MessageStore, {
   /** True when Sessions are to be recorded. */
   readonly isDurable: boolean;
   /** A session number that was never used. */
-  newSessionNumber(): number;
+  newSessionNumber(): SessionNumber;
   /**
    * Appends a copy of a message with one reference, which belongs to the caller.
    *
@@ -69,7 +71,7 @@ export class MessageStore extends Context.Service<MessageStore, {
    * @param route Position of its route, 0 when no recorded Session and no group is owed the message.
    * @returns Its position, or `STORE_FULL`.
    */
-  append(message: Message, publisher: number, packetId: number, route: Position): Position;
+  append(message: Message, publisher: SessionNumber, packetId: PacketId, route: Position): Position;
   /** Appends a copy of a message that need not outlive the process, with one reference, as `append` does. */
   appendVolatile(message: Message): Position;
   /** Appends a routing result for later `append`s. */
@@ -77,14 +79,19 @@ export class MessageStore extends Context.Service<MessageStore, {
   /**
    * Appends how far a delivery is.
    *
-   * @param kind One of `ProgressKind`.
    * @param session Session number, 0 when a member of a shared group that is not recorded took the message.
    * @param packetId It was sent with, 0 = not sent.
    * @param group 0, or 1 + index of the shared group in the message's route.
    */
-  appendProgress(kind: number, session: number, position: Position, packetId: number, group: number): void;
+  appendProgress(
+    kind: ProgressKind,
+    session: SessionNumber,
+    position: Position,
+    packetId: PacketId,
+    group: GroupOrdinal,
+  ): void;
   /** Appends that an inbound QoS 2 Packet Identifier of a recorded Session was released by PUBREL. [MQTT-4.3.3-12] */
-  appendRelease(session: number, packetId: number): Position;
+  appendRelease(session: SessionNumber, packetId: PacketId): Position;
   /** Appends a Session change. Never refused; the caller asks `isFull` before it promises anything new. */
   appendSessionChange(change: SessionChange): Position;
   /** Asks for everything appended so far to be committed; called once at the end of a turn. */
@@ -141,7 +148,7 @@ export class MemoryMessageStore implements Context.Service.Shape<typeof MessageS
     return this.#log.lastPosition;
   }
 
-  newSessionNumber(): number {
+  newSessionNumber(): SessionNumber {
     return 0;
   }
 

@@ -6,6 +6,7 @@
  * The notes outlive the process, as the simulation does: `forgetFrom` drops what a crash took.
  */
 import type { Message } from "../../src/protocol/message.ts";
+import type { ProgressKind } from "../../src/storage/log/record.ts";
 import { type MessageStore, STORE_FULL } from "../../src/storage/message_store.ts";
 import type { OwedWalk, RecoveredState } from "../../src/storage/model/durable_state.ts";
 import type { Position, Route, SessionChange } from "../../src/storage/model/stored.ts";
@@ -190,7 +191,7 @@ export class NotedStore {
     return position;
   }
 
-  appendProgress(kind: number, session: number, position: Position, packetId: number, group: number): void {
+  appendProgress(kind: ProgressKind, session: number, position: Position, packetId: number, group: number): void {
     this.#store.appendProgress(kind, session, position, packetId, group);
     if (position >= VOLATILE_FROM) return;
     this.#ledger.progress.push({ lsn: this.#store.lastPosition, session, of: position });

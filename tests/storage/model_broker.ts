@@ -315,7 +315,7 @@ export class ModelBroker implements OwedWalk {
     return this.#rig.store.appendSessionChange(change);
   }
 
-  #progress(kind: number, session: number, { position, packetId }: Delivery): void {
+  #progress(kind: ProgressKind, session: number, { position, packetId }: Delivery): void {
     this.#rig.store.appendProgress(kind, session, position, packetId, 0);
   }
 

@@ -8,7 +8,7 @@
  */
 import { ProgressKind } from "../log/record.ts";
 import type { DurableState, SessionState } from "../model/durable_state.ts";
-import { MESSAGE_FLAGS_UNKNOWN, type StoredSubscription } from "../model/stored.ts";
+import { MESSAGE_FLAGS_UNKNOWN, type SessionNumber, type StoredSubscription } from "../model/stored.ts";
 import { type ArchivedProgress, type ArchivedStep, OweChange } from "./checkpoint_rows.ts";
 import type { SqliteConnection } from "./sqlite_connection.ts";
 
@@ -85,7 +85,7 @@ function grant(connection: SqliteConnection, { session, position, group, shared 
 /** Subscription Options and Subscription Identifier of a Session's subscription, which this stretch may have changed. */
 function subscriptionTo(
   connection: SqliteConnection,
-  session: number,
+  session: SessionNumber,
   filter: string,
   changed: ArchivedProgress["shared"],
 ): readonly [options: number, identifier: number] | undefined {

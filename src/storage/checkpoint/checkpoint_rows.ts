@@ -2,9 +2,11 @@
  * What goes into the database and comes out of it: messages that have left the log, who is owed them, and what the log
  * says of them later.
  */
+import type { PacketId } from "../../protocol/distinct_number.ts";
 import type { QoS } from "../../protocol/packets.ts";
+import type { ProgressKind } from "../log/record.ts";
 import type { DurableState, GroupBacklogEntry, OwedMessage } from "../model/durable_state.ts";
-import type { Position, SessionChange, StoredSubscription } from "../model/stored.ts";
+import type { GroupOrdinal, Position, SessionChange, SessionNumber, StoredSubscription } from "../model/stored.ts";
 
 /** A Session is owed a Retained Message. */
 export type OweChange = Extract<SessionChange, { readonly kind: "owe" }>;
@@ -25,18 +27,17 @@ export interface ArchivedMessage {
 /** Who is owed a message. */
 export interface OwedRow {
   /** Session number; 0 = the backlog of the message's shared group. */
-  readonly session: number;
+  readonly session: SessionNumber;
   readonly owed: OwedMessage;
 }
 
 /** A PROGRESS record. */
 export interface ArchivedProgress {
-  /** One of `ProgressKind`. */
-  readonly kind: number;
-  readonly session: number;
+  readonly kind: ProgressKind;
+  readonly session: SessionNumber;
   readonly position: Position;
-  readonly packetId: number;
-  readonly group: number;
+  readonly packetId: PacketId;
+  readonly group: GroupOrdinal;
   /** SENT to a group: Shared Subscriptions of the Session that were made or changed in this stretch of the log before. */
   readonly shared?: ReadonlyMap<string, StoredSubscription>;
 }

@@ -21,7 +21,7 @@ import { BLOCK_HEADER_BYTES, readBlocks, SEGMENT_HEADER_BYTES } from "../log/seg
 import type { Segment } from "../log/segment_writer.ts";
 import { decodeChange } from "../log/text_records.ts";
 import { applyChange, type DurableState, sessionOf } from "../model/durable_state.ts";
-import type { StoredSubscription } from "../model/stored.ts";
+import type { SessionNumber, StoredSubscription } from "../model/stored.ts";
 
 /** One segment in memory. */
 export class CompactionScan {
@@ -152,7 +152,7 @@ export class CompactionScan {
 }
 
 /** Shared Subscriptions of a Session as far as the records so far have made or changed them. */
-function sharedOf(change: DurableState, session: number): ReadonlyMap<string, StoredSubscription> | undefined {
+function sharedOf(change: DurableState, session: SessionNumber): ReadonlyMap<string, StoredSubscription> | undefined {
   let shared: Map<string, StoredSubscription> | undefined;
   for (const [filter, subscription] of change.sessions.get(session)?.subscriptions ?? []) {
     if (subscription !== null && filter.startsWith("$share/")) (shared ??= new Map()).set(filter, subscription);

@@ -27,7 +27,7 @@ import type { Disk } from "../disk/disk.ts";
 import type { Segment } from "../log/segment_writer.ts";
 import type { WriteAheadLog } from "../log/write_ahead_log.ts";
 import { emptyState, type OwedWalk } from "../model/durable_state.ts";
-import type { Position } from "../model/stored.ts";
+import type { Position, SessionNumber } from "../model/stored.ts";
 import { CompactionScan } from "./compaction_scan.ts";
 
 /** The options that bound the log; may change at any time. */
@@ -232,7 +232,7 @@ export class Compactor {
     needed: Set<Position>,
     rows: Map<Position, OwedRow[]>,
   ): Generator<void> {
-    const visit = (session: number, owed: OwedRow["owed"]) => {
+    const visit = (session: SessionNumber, owed: OwedRow["owed"]) => {
       needed.add(owed.position);
       // Held by a Session that is not recorded: to be read, but nobody's after a start.
       if (session === 0 && owed.group === undefined) return;
@@ -249,7 +249,7 @@ export class Compactor {
       if (this.#noted.size === 0) return;
       // In one step this time, so that nothing can change hands unseen.
       for (const position of this.#noted) rows.delete(position);
-      const again = (session: number, owed: OwedRow["owed"]) => {
+      const again = (session: SessionNumber, owed: OwedRow["owed"]) => {
         if (this.#noted.has(owed.position)) visit(session, owed);
       };
       for (const _ of owedWalk.walkOwed(first, end, again));

@@ -42,8 +42,10 @@
  *   00 03 61 2f 62  68 69  00                             "a/b", "hi", padding
  */
 import { copyBytes } from "../../protocol/copy_bytes.ts";
+import type { PacketId } from "../../protocol/distinct_number.ts";
 import type { Message } from "../../protocol/message.ts";
 import type { QoS } from "../../protocol/packets.ts";
+import type { GroupOrdinal, Position, SessionNumber } from "../model/stored.ts";
 import type { LogBuffer } from "./log_buffer.ts";
 
 /** Type of a record. */
@@ -57,6 +59,7 @@ export const RecordType = { PUBLISH: 1, PROGRESS: 2, RELEASE: 3, ROUTE: 4, CHANG
  *   DONE       the delivery is complete or given up
  */
 export const ProgressKind = { SENT: 1, RECEIVED: 2, DONE: 3 } as const;
+export type ProgressKind = (typeof ProgressKind)[keyof typeof ProgressKind];
 
 /** Bytes of a PUBLISH record before its topic. */
 export const PUBLISH_HEADER_BYTES = 40;
@@ -86,9 +89,9 @@ export function writePublish(
   start: number,
   size: number,
   message: Message,
-  publisher: number,
-  packetId: number,
-  route: number,
+  publisher: SessionNumber,
+  packetId: PacketId,
+  route: Position,
 ): void {
   const { words, bytes } = into;
   const word = start >> 2;
@@ -139,9 +142,9 @@ export function messageSize(from: LogBuffer, start: number): number {
 
 /** What a PUBLISH record says besides its message. Reused by its reader. */
 export class PublishRecord {
-  publisher = 0;
-  packetId = 0;
-  route = 0;
+  publisher: SessionNumber = 0;
+  packetId: PacketId = 0;
+  route: Position = 0;
 
   /** Fills itself from the record at `start`. */
   read(from: LogBuffer, start: number): void {
@@ -160,11 +163,11 @@ export class PublishRecord {
 export function writeProgress(
   into: LogBuffer,
   start: number,
-  kind: number,
-  session: number,
-  packetId: number,
-  group: number,
-  position: number,
+  kind: ProgressKind,
+  session: SessionNumber,
+  position: Position,
+  packetId: PacketId,
+  group: GroupOrdinal,
 ): void {
   const word = start >> 2;
   const { words } = into;
@@ -177,18 +180,18 @@ export function writeProgress(
 
 /** A PROGRESS record. Reused by its reader. */
 export class ProgressRecord {
-  kind = 0;
-  packetId = 0;
-  session = 0;
+  kind: ProgressKind = ProgressKind.SENT;
+  packetId: PacketId = 0;
+  session: SessionNumber = 0;
   /** 0, or 1 + index of the group in the message's ROUTE record. */
-  group = 0;
-  position = 0;
+  group: GroupOrdinal = 0;
+  position: Position = 0;
 
   /** Fills itself from the record at `start`. */
   read(from: LogBuffer, start: number): void {
     const word = start >> 2;
     const head = from.words[word + 1]!;
-    this.kind = (head >>> 8) & 0xff;
+    this.kind = (head >>> 8 & 0xff) as ProgressKind;
     this.packetId = head >>> 16;
     this.session = from.words[word + 2]!;
     this.group = from.words[word + 3]!;
@@ -197,7 +200,7 @@ export class ProgressRecord {
 }
 
 /** Writes a RELEASE record at `start`. */
-export function writeRelease(into: LogBuffer, start: number, session: number, packetId: number): void {
+export function writeRelease(into: LogBuffer, start: number, session: SessionNumber, packetId: PacketId): void {
   const word = start >> 2;
   into.words[word] = RELEASE_BYTES;
   into.words[word + 1] = RecordType.RELEASE | (packetId << 16);
@@ -206,7 +209,10 @@ export function writeRelease(into: LogBuffer, start: number, session: number, pa
 }
 
 /** Session number and Packet Identifier of the RELEASE record at `start`. */
-export function readRelease(from: LogBuffer, start: number): { readonly session: number; readonly packetId: number } {
+export function readRelease(
+  from: LogBuffer,
+  start: number,
+): { readonly session: SessionNumber; readonly packetId: PacketId } {
   const word = start >> 2;
   return { session: from.words[word + 2]!, packetId: from.words[word + 1]! >>> 16 };
 }

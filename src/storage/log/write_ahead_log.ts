@@ -12,9 +12,11 @@
  * A segment ends when it is large enough, always at the end of a turn (`write`): a route that was appended in this turn
  * is in the same segment as the messages that name it.
  */
+import type { PacketId } from "../../protocol/distinct_number.ts";
 import type { Message } from "../../protocol/message.ts";
 import type { Disk } from "../disk/disk.ts";
 import { StorageFailed } from "../model/errors.ts";
+import type { GroupOrdinal, Position, SessionNumber } from "../model/stored.ts";
 import type { LogBuffer } from "./log_buffer.ts";
 import { LogReader } from "./log_reader.ts";
 import { MemoryBuffer } from "./memory_buffer.ts";
@@ -125,7 +127,7 @@ export class WriteAheadLog {
   }
 
   /** Appends a message, with one reference to it. */
-  appendPublish(message: Message, publisher: number, packetId: number, route: number): number {
+  appendPublish(message: Message, publisher: SessionNumber, packetId: PacketId, route: Position): Position {
     const size = publishBytes(message);
     const start = this.#reserve(size);
     const chunk = this.memory.current;
@@ -136,10 +138,16 @@ export class WriteAheadLog {
     return this.lastPosition = position;
   }
 
-  appendProgress(kind: number, session: number, packetId: number, group: number, position: number): void {
+  appendProgress(
+    kind: ProgressKind,
+    session: SessionNumber,
+    position: Position,
+    packetId: PacketId,
+    group: GroupOrdinal,
+  ): void {
     const start = this.#reserve(PROGRESS_BYTES);
     const chunk = this.memory.current;
-    writeProgress(chunk.buffer, start, kind, session, packetId, group, position);
+    writeProgress(chunk.buffer, start, kind, session, position, packetId, group);
     if (position < this.#routesValidFrom) {
       this.#hasState = true;
       if (kind === ProgressKind.RECEIVED) this.#noteReceived(position);
@@ -147,7 +155,7 @@ export class WriteAheadLog {
     this.lastPosition = chunk.firstLsn + start;
   }
 
-  appendRelease(session: number, packetId: number): number {
+  appendRelease(session: SessionNumber, packetId: PacketId): Position {
     const start = this.#reserve(RELEASE_BYTES);
     const chunk = this.memory.current;
     writeRelease(chunk.buffer, start, session, packetId);
@@ -169,7 +177,7 @@ export class WriteAheadLog {
    *
    * @returns Its place in `into.buffer` at `into.start`, valid until the next call.
    */
-  locate(position: number, into: RecordPlace): void {
+  locate(position: Position, into: RecordPlace): void {
     const chunk = this.memory.find(position);
     if (chunk !== undefined) {
       into.buffer = chunk.buffer;
@@ -183,7 +191,7 @@ export class WriteAheadLog {
   }
 
   /** Lets go of memory that the page of a position no longer needs. */
-  freed(position: number): void {
+  freed(position: Position): void {
     this.memory.trimAt(position, this.safeLsn, this.#isFree);
   }
 
@@ -301,7 +309,7 @@ export class WriteAheadLog {
   }
 
   /** A PUBREL is owed for a message of an earlier segment. */
-  #noteReceived(position: number): void {
+  #noteReceived(position: Position): void {
     const segment = this.#writer.segmentOf(position);
     if (segment !== undefined) segment.hasState = true;
   }

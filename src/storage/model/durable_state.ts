@@ -5,7 +5,16 @@
  * records of the segments it moves): an entry that is `null` was removed, and a session that the change did not open
  * has no `opened`. `applyChange` works for both.
  */
-import type { OpenChange, Position, SessionChange, StoredSubscription, StoredWill } from "./stored.ts";
+import type { PacketId } from "../../protocol/distinct_number.ts";
+import type {
+  GroupOrdinal,
+  OpenChange,
+  Position,
+  SessionChange,
+  SessionNumber,
+  StoredSubscription,
+  StoredWill,
+} from "./stored.ts";
 
 /** One recorded Session. */
 export interface SessionState {
@@ -18,7 +27,7 @@ export interface SessionState {
   /** By Topic Filter as the client wrote it; `null` = unsubscribed. */
   readonly subscriptions: Map<string, StoredSubscription | null>;
   /** Inbound QoS 2 Packet Identifiers: true = open, false = released. */
-  readonly inboundPacketIds: Map<number, boolean>;
+  readonly inboundPacketIds: Map<PacketId, boolean>;
 }
 
 /** A Will Message that was not published and not taken back. */
@@ -31,7 +40,7 @@ export interface WillState {
 /** See the head of this file. */
 export interface DurableState {
   /** By session number. */
-  readonly sessions: Map<number, SessionState>;
+  readonly sessions: Map<SessionNumber, SessionState>;
   /** Position of the Retained Message by Topic Name; `null` = removed. */
   readonly retained: Map<string, Position | null>;
   /** By Client Identifier; `null` = gone. */
@@ -47,7 +56,7 @@ export interface OwedMessage {
   readonly flags: number;
   readonly identifiers: readonly number[];
   /** Packet Identifier it was sent with, 0 = never sent. */
-  readonly packetId: number;
+  readonly packetId: PacketId;
   /** True when its PUBREC came: PUBREL is to be sent (again), the message is not owed any more. */
   readonly isReceived: boolean;
   /** The Shared Subscription it comes from, if any. */
@@ -57,7 +66,7 @@ export interface OwedMessage {
 /** A message's place in its shared group. */
 export interface OwedGroup {
   /** 1 + index of the group in the message's ROUTE record. */
-  readonly ordinal: number;
+  readonly ordinal: GroupOrdinal;
   readonly name: string;
   readonly filter: string;
 }
@@ -71,7 +80,7 @@ export interface GroupBacklogEntry {
 /** What the broker starts from. */
 export interface RecoveredState extends DurableState {
   /** Messages owed, by session number, in order: sent ones first, in the order they were sent. */
-  readonly owed: Map<number, readonly OwedMessage[]>;
+  readonly owed: Map<SessionNumber, readonly OwedMessage[]>;
   /** In the order of positions. */
   readonly groupBacklog: readonly GroupBacklogEntry[];
 }
@@ -82,7 +91,7 @@ export function emptyState(): DurableState {
 }
 
 /** The session's entry, made if need be. */
-export function sessionOf(state: DurableState, session: number): SessionState {
+export function sessionOf(state: DurableState, session: SessionNumber): SessionState {
   let known = state.sessions.get(session);
   if (known === undefined) {
     known = {
@@ -145,5 +154,5 @@ export interface OwedWalk {
    * others work. What is retained (`MessageStore.retain`) during the walk may or
    * may not be visited.
    */
-  walkOwed(first: Position, end: Position, visit: (session: number, owed: OwedMessage) => void): Iterable<void>;
+  walkOwed(first: Position, end: Position, visit: (session: SessionNumber, owed: OwedMessage) => void): Iterable<void>;
 }

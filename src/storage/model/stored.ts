@@ -2,15 +2,22 @@
  * The words in which promises are stored: positions in the total order, and what a log, a database and the broker tell
  * each other of Sessions, subscriptions, Will Messages and routes. Plain data; this file knows nobody who keeps it.
  */
+import type { DistinctNumber } from "../../protocol/distinct_number.ts";
 import type { QoS } from "../../protocol/packets.ts";
 
 /** A place in the total order: a whole number that fits a double exactly and never decreases. A message's is not 0. */
-export type Position = number;
+export type Position = DistinctNumber<"position">;
+
+/** Number of a recorded Session, never used again; 0 stands for all others. */
+export type SessionNumber = DistinctNumber<"Session">;
+
+/** Place of a Shared Subscription in the route of a message: 1 + its index; 0 = none. */
+export type GroupOrdinal = DistinctNumber<"group">;
 
 /** Opening a Session, or changing its Session Expiry Interval: the last one counts. The Session is connected. */
 export interface OpenChange {
   readonly kind: "open";
-  readonly session: number;
+  readonly session: SessionNumber;
   readonly clientId: string;
   /** Seconds; 0xFFFFFFFF = never. */
   readonly sessionExpiryInterval: number;
@@ -47,10 +54,10 @@ export interface StoredWill {
 /** Something that happened to a recorded Session, or to a Will Message, and has to survive. JSON in the log. */
 export type SessionChange =
   | OpenChange
-  | { readonly kind: "offline"; readonly session: number; readonly atMs: number }
-  | { readonly kind: "subscribe"; readonly session: number; readonly subscription: StoredSubscription }
-  | { readonly kind: "unsubscribe"; readonly session: number; readonly filter: string }
-  | { readonly kind: "end"; readonly session: number }
+  | { readonly kind: "offline"; readonly session: SessionNumber; readonly atMs: number }
+  | { readonly kind: "subscribe"; readonly session: SessionNumber; readonly subscription: StoredSubscription }
+  | { readonly kind: "unsubscribe"; readonly session: SessionNumber; readonly filter: string }
+  | { readonly kind: "end"; readonly session: SessionNumber }
   /** The present connection of a client, recorded or not, has a Will Message. */
   | { readonly kind: "will"; readonly clientId: string; readonly will: StoredWill }
   /** The connection ended, the Will Message waits for its delay. */
@@ -60,7 +67,7 @@ export type SessionChange =
   /** A Session is owed a message that no route gave it: a Retained Message. */
   | {
     readonly kind: "owe";
-    readonly session: number;
+    readonly session: SessionNumber;
     readonly position: Position;
     /** Granted QoS in bits 0 and 1, RETAIN in bit 2. */
     readonly flags: number;
@@ -69,7 +76,7 @@ export type SessionChange =
 
 /** What one recorded Session gets of the messages of a route. Only recorded Sessions stand in routes. */
 export interface RouteReceiver {
-  readonly session: number;
+  readonly session: SessionNumber;
   /** Granted QoS, not limited by the message's. */
   readonly qos: QoS;
   readonly retainAsPublished: boolean;

@@ -11,10 +11,12 @@
  *
  * A replay makes an object per message owed and receiver, and nothing else per record.
  */
+import type { PacketId } from "../../protocol/distinct_number.ts";
 import type { LoadedCheckpoint } from "../checkpoint/checkpoint_rows.ts";
 import type { LogBuffer } from "../log/log_buffer.ts";
 import {
   messageSize,
+  type ProgressKind,
   PUBLISH_HEADER_BYTES,
   readRelease,
   readText,
@@ -32,7 +34,14 @@ import {
   type RecoveredState,
   sessionOf,
 } from "../model/durable_state.ts";
-import { MESSAGE_FLAGS_UNKNOWN, type Position, type Route, type SessionChange } from "../model/stored.ts";
+import {
+  type GroupOrdinal,
+  MESSAGE_FLAGS_UNKNOWN,
+  type Position,
+  type Route,
+  type SessionChange,
+  type SessionNumber,
+} from "../model/stored.ts";
 import { collectOwed, type Shortfall } from "./replay_result.ts";
 import { ReplayedGroups, type SharedGrant } from "./replayed_groups.ts";
 import { ReplayedEntry, ReplayedQueue, SIZE_UNKNOWN } from "./replayed_queue.ts";
@@ -175,7 +184,7 @@ export class QueueReplay {
     return session;
   }
 
-  #saw(session: number): void {
+  #saw(session: SessionNumber): void {
     if (session > this.#sessionMax) this.#sessionMax = session;
   }
 
@@ -234,9 +243,9 @@ export class QueueReplay {
     this.messages++;
     const { words } = from;
     const head = words[(at >> 2) + 1]!;
-    const publisher = words[(at >> 2) + 2]!;
-    const route = from.doubles[(at >> 3) + 3]!;
-    const packetId = head >>> 16;
+    const publisher: SessionNumber = words[(at >> 2) + 2]!;
+    const route: Position = from.doubles[(at >> 3) + 3]!;
+    const packetId: PacketId = head >>> 16;
     if (publisher !== 0) {
       this.#saw(publisher);
       if (packetId !== 0) {
@@ -251,7 +260,7 @@ export class QueueReplay {
     else this.#owe(routed, position, messageSize(from, at), (head >> 8) & 7, publisher);
   }
 
-  #owe(route: ReplayedRoute, position: Position, size: number, messageFlags: number, publisher: number): void {
+  #owe(route: ReplayedRoute, position: Position, size: number, messageFlags: number, publisher: SessionNumber): void {
     const qos = messageFlags & 3;
     const { receivers, groups } = route;
     // A copy of a Retained Message, which an `owe` is to follow.
@@ -286,15 +295,16 @@ export class QueueReplay {
   #progress(from: LogBuffer, at: number): void {
     const word = at >> 2;
     const head = from.words[word + 1]!;
-    const number = from.words[word + 2]!;
-    const group = from.words[word + 3]!;
-    const position = from.doubles[(at >> 3) + 2]!;
-    const kind = (head >>> 8) & 0xff;
+    const number: SessionNumber = from.words[word + 2]!;
+    const group: GroupOrdinal = from.words[word + 3]!;
+    const position: Position = from.doubles[(at >> 3) + 2]!;
+    const packetId: PacketId = head >>> 16;
+    const kind = (head >>> 8 & 0xff) as ProgressKind;
     const session = this.#sessions.get(number);
     if (session === undefined) this.#saw(number);
-    if (group === 0) session?.queue.progress(kind, position, head >>> 16, this.#sequence++);
+    if (group === 0) session?.queue.progress(kind, position, packetId, this.#sequence++);
     else if (session === undefined || !session.state.isEnded) {
-      this.#groups.progress(kind, number, position, head >>> 16, group, this.#sequence++);
+      this.#groups.progress(kind, number, position, packetId, group, this.#sequence++);
     }
   }
 

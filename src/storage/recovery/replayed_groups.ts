@@ -6,9 +6,10 @@
  * subscribes to it: when the last one goes, the backlog goes too. A Session that ends leaves to the group what it was
  * never sent and what it did not acknowledge at QoS 1. [MQTT-4.8.2-5]
  */
+import type { PacketId } from "../../protocol/distinct_number.ts";
 import { ProgressKind } from "../log/record.ts";
 import type { OwedGroup } from "../model/durable_state.ts";
-import type { Position } from "../model/stored.ts";
+import type { GroupOrdinal, Position, SessionNumber } from "../model/stored.ts";
 import { ReplayedEntry } from "./replayed_queue.ts";
 
 /** A Shared Subscription. */
@@ -35,7 +36,7 @@ interface SharedMessage {
   /** QoS (bits 0 and 1) and RETAIN (bit 2) of the message, as far as they are known. */
   readonly messageFlags: number;
   /** Session number, 0 = in the backlog. */
-  holder: number;
+  holder: SessionNumber;
   era: number;
 }
 
@@ -44,10 +45,10 @@ export class ReplayedGroups {
   readonly #groups = new Map<string, ReplayedGroup>();
   readonly #messages = new Map<Position, SharedMessage[]>();
   readonly #held = new Map<number, Set<SharedMessage>>();
-  readonly #grantOf: (session: number, sharedFilter: string) => SharedGrant | undefined;
+  readonly #grantOf: (session: SessionNumber, sharedFilter: string) => SharedGrant | undefined;
 
   /** @param grantOf What a recorded Session is granted by a Topic Filter of a Shared Subscription. */
-  constructor(grantOf: (session: number, sharedFilter: string) => SharedGrant | undefined) {
+  constructor(grantOf: (session: SessionNumber, sharedFilter: string) => SharedGrant | undefined) {
     this.#grantOf = grantOf;
   }
 
@@ -63,20 +64,20 @@ export class ReplayedGroups {
   }
 
   /** A recorded Session subscribes. Other Topic Filters than shared ones are passed over. */
-  join(session: number, sharedFilter: string): void {
+  join(session: SessionNumber, sharedFilter: string): void {
     const parts = partsOf(sharedFilter);
     if (parts !== undefined) this.group(parts.name, parts.filter).members.add(session);
   }
 
   /** A recorded Session unsubscribes. */
-  leave(session: number, sharedFilter: string): void {
+  leave(session: SessionNumber, sharedFilter: string): void {
     const group = this.#groups.get(sharedFilter);
     if (group === undefined || !group.members.delete(session)) return;
     if (group.members.size === 0) group.era++;
   }
 
   /** A Session ends that has left its groups. */
-  end(session: number): void {
+  end(session: SessionNumber): void {
     for (const shared of this.#held.get(session) ?? []) {
       const { entry } = shared;
       const isLeft = !entry.isReceived && (entry.packetId === 0 || (entry.flags & 3) !== 2);
@@ -100,7 +101,7 @@ export class ReplayedGroups {
    * @param holder Session number, 0 = the backlog.
    * @param messageFlags QoS and RETAIN of the message, as far as they are known.
    */
-  restore(entry: ReplayedEntry, holder: number, messageFlags: number): void {
+  restore(entry: ReplayedEntry, holder: SessionNumber, messageFlags: number): void {
     const group = this.group(entry.group!.name, entry.group!.filter);
     const shared: SharedMessage = { entry, group, messageFlags, holder: 0, era: group.era };
     this.#put(shared);
@@ -109,11 +110,11 @@ export class ReplayedGroups {
 
   /** Applies one PROGRESS record of a message of a group; nothing happens when it is owed to nobody. */
   progress(
-    kind: number,
-    session: number,
+    kind: ProgressKind,
+    session: SessionNumber,
     position: Position,
-    packetId: number,
-    ordinal: number,
+    packetId: PacketId,
+    ordinal: GroupOrdinal,
     sequence: number,
   ): void {
     const shared = this.#messages.get(position)?.find((message) => message.entry.group!.ordinal === ordinal);
@@ -134,12 +135,12 @@ export class ReplayedGroups {
   }
 
   /** What a Session holds, in no order. */
-  heldBy(session: number): ReplayedEntry[] {
+  heldBy(session: SessionNumber): ReplayedEntry[] {
     return Array.from(this.#held.get(session) ?? [], (shared) => shared.entry);
   }
 
   /** Gives a message that a Session holds back to its group. */
-  giveBack(session: number, entry: ReplayedEntry): void {
+  giveBack(session: SessionNumber, entry: ReplayedEntry): void {
     for (const shared of this.#held.get(session) ?? []) if (shared.entry === entry) return this.#toBacklog(shared);
   }
 
@@ -170,7 +171,7 @@ export class ReplayedGroups {
     this.#held.get(shared.holder)?.delete(shared);
   }
 
-  #hold(shared: SharedMessage, session: number): void {
+  #hold(shared: SharedMessage, session: SessionNumber): void {
     if (shared.holder === session) return;
     this.#held.get(shared.holder)?.delete(shared);
     shared.holder = session;
@@ -186,7 +187,7 @@ export class ReplayedGroups {
     shared.entry.packetId = 0;
   }
 
-  #grant(shared: SharedMessage, session: number): void {
+  #grant(shared: SharedMessage, session: SessionNumber): void {
     const { entry, group, messageFlags } = shared;
     const grant = this.#grantOf(session, sharedFilterOf(group.name, group.filter));
     if (grant === undefined) return;

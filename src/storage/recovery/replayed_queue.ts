@@ -10,6 +10,7 @@
  * One Session may be owed a message twice, when it subscribes again before the Retained Message of the first time is
  * acknowledged. Then the Packet Identifier tells the two apart: no record of one is ever applied to the other.
  */
+import type { PacketId } from "../../protocol/distinct_number.ts";
 import { ProgressKind } from "../log/record.ts";
 import type { OwedGroup, OwedMessage } from "../model/durable_state.ts";
 import type { Position } from "../model/stored.ts";
@@ -21,7 +22,7 @@ export class ReplayedEntry implements OwedMessage {
   size: number;
   flags: number;
   identifiers: readonly number[];
-  packetId = 0;
+  packetId: PacketId = 0;
   isReceived = false;
   group: OwedGroup | undefined = undefined;
   /** Entries are owed in this order; being sent counts as the latest news of one. */
@@ -70,7 +71,7 @@ export class ReplayedQueue {
    *
    * @param sequence Of the record among everything that was replayed.
    */
-  progress(kind: number, position: Position, packetId: number, sequence: number): void {
+  progress(kind: ProgressKind, position: Position, packetId: PacketId, sequence: number): void {
     const index = this.#indexOf(position, kind === ProgressKind.SENT ? this.#unsent : this.#head);
     const inOrder = index === -1 ? undefined : this.#entries[index];
     const entry = this.#strays === undefined ? inOrder : this.#select(position, packetId, inOrder);
@@ -129,7 +130,7 @@ export class ReplayedQueue {
   }
 
   /** Of all entries for a position the one with the Packet Identifier, or else one that was not sent. */
-  #select(position: Position, packetId: number, inOrder: ReplayedEntry | undefined): ReplayedEntry | undefined {
+  #select(position: Position, packetId: PacketId, inOrder: ReplayedEntry | undefined): ReplayedEntry | undefined {
     let best = inOrder;
     for (const entry of this.#strays!.get(position) ?? []) {
       const lead = best === undefined ? -1 : rank(entry, packetId) - rank(best, packetId);
@@ -165,7 +166,7 @@ export class ReplayedQueue {
   }
 }
 
-function rank(entry: ReplayedEntry, packetId: number): number {
+function rank(entry: ReplayedEntry, packetId: PacketId): number {
   if (entry.packetId === packetId) return 0;
   return entry.packetId === 0 ? 1 : RANK_OTHER;
 }

@@ -34,7 +34,7 @@ Deno.test("wal verify exits with 0 for a sound log, 1 for a damaged one, 66 for 
 Deno.test("wal inspect counts segments, records and topics, for people and as JSON, also of a damaged log", async () => {
   using wal = new WalFixture();
   wal.segment().block(route({ receivers: [], groups: [] }), publish("a/b", "12"), publish("c", "1"));
-  wal.segment().block(publish("a/b", "3"), progress(3, 1, 0, 64));
+  wal.segment().block(publish("a/b", "3"), progress(3, 1, 64, 0));
   wal.append(new Uint8Array(16));
   const table = await runToEnd(["wal", "inspect", wal.dataPath]);
   assert.equal(table.code, 0, table.stderr);

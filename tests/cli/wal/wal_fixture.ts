@@ -7,6 +7,7 @@ import type { QoS } from "../../../src/protocol/packets.ts";
 import { LogBuffer } from "../../../src/storage/log/log_buffer.ts";
 import {
   PROGRESS_BYTES,
+  type ProgressKind,
   publishBytes,
   RecordType,
   RELEASE_BYTES,
@@ -59,10 +60,16 @@ export function publish(topic: string, payload: string | Uint8Array, options: Pu
   };
 }
 
-export function progress(kind: number, session: number, packetId: number, position: number, group = 0): FixtureRecord {
+export function progress(
+  kind: ProgressKind,
+  session: number,
+  position: number,
+  packetId: number,
+  group = 0,
+): FixtureRecord {
   return {
     bytes: PROGRESS_BYTES,
-    write: (into, start) => writeProgress(into, start, kind, session, packetId, group, position),
+    write: (into, start) => writeProgress(into, start, kind, session, position, packetId, group),
   };
 }
 

@@ -55,8 +55,8 @@ Deno.test("wal tail prints every type of record with its fields", () => {
   const time = new Date(FIXTURE_MS + wal.lsn).toISOString();
   const [message, ...others] = wal.block(
     publish("a/b", "hi", { qos: 2, retain: true, publisher: 3, packetId: 9, route: routed! }),
-    progress(1, 4, 11, 96),
-    progress(3, 4, 11, 96, 2),
+    progress(1, 4, 96, 11),
+    progress(3, 4, 96, 11, 2),
     release(3, 9),
     change({ kind: "end", session: 4 }),
   );

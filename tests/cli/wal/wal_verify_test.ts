@@ -20,7 +20,7 @@ Deno.test("wal verify finds a whole log sound and counts it", () => {
   using wal = new WalFixture();
   wal.segment();
   const [position] = wal.block(publish("a/b", "hi"), route({ receivers: [], groups: [] }));
-  wal.segment().block(progress(3, 1, 7, position!), release(1, 9), change({ kind: "end", session: 1 }));
+  wal.segment().block(progress(3, 1, position!, 7), release(1, 9), change({ kind: "end", session: 1 }));
   const verification = verifyLog(DISK, wal.dataPath + "/wal");
   assert.deepEqual(verification, { segments: 2, blocks: 2, records: 5, problems: [], isDamaged: false });
   assert.equal(renderVerification(verification), "sound (2 segments, 2 blocks, 5 records)");

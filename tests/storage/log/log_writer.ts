@@ -116,9 +116,9 @@ export class LogWriter {
     return this.progress(ProgressKind.DONE, session, position, packetId, group);
   }
 
-  progress(kind: number, session: number, position: number, packetId: number, group: number): number {
+  progress(kind: ProgressKind, session: number, position: number, packetId: number, group: number): number {
     const start = this.#reserve(PROGRESS_BYTES);
-    writeProgress(this.#buffer, start, kind, session, packetId, group, position);
+    writeProgress(this.#buffer, start, kind, session, position, packetId, group);
     return this.#blockLsn + start;
   }
 

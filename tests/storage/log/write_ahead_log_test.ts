@@ -98,7 +98,7 @@ Deno.test("WriteAheadLog makes one block of a turn, whatever is in it", () => {
   const { log } = subject;
   publish(log);
   log.appendText(RecordType.CHANGE, new TextEncoder().encode("{}"));
-  log.appendProgress(ProgressKind.SENT, 1, 2, 0, FIRST_LSN);
+  log.appendProgress(ProgressKind.SENT, 1, FIRST_LSN, 2, 0);
   log.appendRelease(1, 2);
   log.write();
   publish(log);
@@ -168,8 +168,8 @@ Deno.test("WriteAheadLog knows which segments hold nothing that anybody could mi
     (log: WriteAheadLog) => log.appendPublish(messageOf(), 1, 7, 0),
     (log: WriteAheadLog) => log.appendRelease(1, 7),
     (log: WriteAheadLog) => log.appendText(RecordType.CHANGE, new TextEncoder().encode("{}")),
-    (log: WriteAheadLog) => log.appendProgress(ProgressKind.DONE, 1, 7, 0, FIRST_LSN),
-    (log: WriteAheadLog) => log.appendProgress(ProgressKind.RECEIVED, 1, 7, 0, log.routesValidFrom),
+    (log: WriteAheadLog) => log.appendProgress(ProgressKind.DONE, 1, FIRST_LSN, 7, 0),
+    (log: WriteAheadLog) => log.appendProgress(ProgressKind.RECEIVED, 1, log.routesValidFrom, 7, 0),
   ];
   const { log } = newLog({ segmentBytes: 1 });
   publish(log);
@@ -181,13 +181,13 @@ Deno.test("WriteAheadLog knows which segments hold nothing that anybody could mi
     log.write();
     assert.equal(log.segments.at(-1)!.hasState, true, String(append));
     const position = publish(log);
-    log.appendProgress(ProgressKind.SENT, 1, 7, 0, position);
-    log.appendProgress(ProgressKind.DONE, 1, 7, 0, position);
+    log.appendProgress(ProgressKind.SENT, 1, position, 7, 0);
+    log.appendProgress(ProgressKind.DONE, 1, position, 7, 0);
     log.write();
     assert.equal(log.segments.at(-1)!.hasState, false);
   }
   assert.equal(log.segments[0]!.hasState, false);
-  log.appendProgress(ProgressKind.RECEIVED, 1, 7, 0, FIRST_LSN + BLOCK_HEADER_BYTES);
+  log.appendProgress(ProgressKind.RECEIVED, 1, FIRST_LSN + BLOCK_HEADER_BYTES, 7, 0);
   assert.equal(log.segments[0]!.hasState, true, "a PUBREL is owed for a message of it");
 });
 
@@ -212,7 +212,7 @@ Deno.test("WriteAheadLog reads the same bytes from memory and from disk, for any
           if (kind === "publish") {
             const position = publish(log, new Uint8Array(bytes).fill(expected.size));
             expected.set(position, bytes);
-          } else if (kind === "progress") log.appendProgress(ProgressKind.SENT, 1, 1, 0, FIRST_LSN);
+          } else if (kind === "progress") log.appendProgress(ProgressKind.SENT, 1, FIRST_LSN, 1, 0);
           else log.appendText(RecordType.CHANGE, new Uint8Array(bytes).fill(0x20));
         }
         await writeSafe(subject);

@@ -60,7 +60,7 @@ Deno.test("ReplayedQueue says the same as a plain list after any history", () =>
       if (list.entries.length === 0) continue;
       const isOldest = !random.oneIn(4);
       const chosen = list.entries[isOldest ? 0 : random.below(list.entries.length)]!;
-      const kind = 1 + random.below(3);
+      const kind = random.pick(Object.values(ProgressKind));
       const packetId = random.oneIn(10) ? random.below(5) : chosen.packetId || sequence;
       const at = random.oneIn(50) ? chosen.position + 4 : chosen.position;
       queue.progress(kind, at, packetId, sequence);
