@@ -5,7 +5,7 @@
  * owed is in its `Outbox`, what it sends in its `Inbound`. All are sans-I/O: time comes as an argument, packets leave
  * through a `PacketSink`, and nothing waits for anything.
  *
- *   made ──▶ record, claim ──▶ open ──▶ attach ──▶ detach ──▶ open … ──▶ end
+ *   made ──▶ claim, record ──▶ open ──▶ attach ──▶ detach ──▶ open … ──▶ end
  *   made at the start ──▶ reopen ──▶ open …
  *
  * A field that others can read is written by the methods here alone.

@@ -7,7 +7,7 @@
  */
 import { SessionManager } from "../../src/broker/session_manager.ts";
 import { main } from "../../src/main.ts";
-import { Session } from "../../src/session/session.ts";
+import { Outbox } from "../../src/session/outbox.ts";
 import { StorageFailed } from "../../src/storage/model/errors.ts";
 
 /** What happens instead of the delivery. */
@@ -30,7 +30,7 @@ function fail(): void {
 }
 
 function breakDelivery(happen: () => void): void {
-  Session.prototype.deliverStored = () => {
+  Outbox.prototype.deliverStored = () => {
     happen();
     return false;
   };
