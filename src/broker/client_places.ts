@@ -10,41 +10,27 @@ import type { Session } from "../session/session.ts";
 /** See the head of this file. */
 export class ClientPlaces {
   readonly #counters: Counters;
+  readonly #openings: ReadonlyMap<Session, unknown>;
   readonly #connectionsMax: () => number;
-  /** CONNECT packets that wait for their record, by Session. */
-  readonly #opening = new Map<Session, number>();
 
-  /** @param connectionsMax `mqtt.max-connections`; read with every CONNECT. */
-  constructor(counters: Counters, connectionsMax: () => number) {
+  /**
+   * @param openings Sessions for which a CONNECT waits.
+   * @param connectionsMax `mqtt.max-connections`; read with every CONNECT.
+   */
+  constructor(counters: Counters, openings: ReadonlyMap<Session, unknown>, connectionsMax: () => number) {
     this.#counters = counters;
+    this.#openings = openings;
     this.#connectionsMax = connectionsMax;
   }
 
   /** Places taken. */
   get taken(): number {
-    return this.#counters.sessionsOnline + this.#opening.size;
+    return this.#counters.sessionsOnline + this.#openings.size;
   }
 
   /** True when an admitted client is one too many. One that takes its Session over gets the place of the other. */
   isFullFor(known: Session | undefined): boolean {
-    const hasPlace = known !== undefined && (known.sink !== null || this.#opening.has(known));
+    const hasPlace = known !== undefined && (known.sink !== null || this.#openings.has(known));
     return !hasPlace && this.taken >= this.#connectionsMax();
-  }
-
-  /** True while some CONNECT waits for the record of its Session. */
-  isOpening(session: Session): boolean {
-    return this.#opening.has(session);
-  }
-
-  /** A CONNECT waits for the record of its Session from now on. */
-  waits(session: Session): void {
-    this.#opening.set(session, (this.#opening.get(session) ?? 0) + 1);
-  }
-
-  /** A CONNECT waits no more. Does nothing for one that did not. */
-  waited(session: Session): void {
-    const waiting = this.#opening.get(session) ?? 0;
-    if (waiting > 1) this.#opening.set(session, waiting - 1);
-    else this.#opening.delete(session);
   }
 }
