@@ -11,6 +11,7 @@ import type { Session } from "../session/session.ts";
 import type { Position } from "../storage/model/stored.ts";
 import type { MatchResult } from "../topics/subscription_trie.ts";
 import type { Topic } from "../topics/topic.ts";
+import type { PublishSource } from "./publish_source.ts";
 
 /** What to do once the entry's position is committed. */
 export const Waiting = {
@@ -29,8 +30,9 @@ export class WaitingEntry {
   /** Where the message of a PUBLISH is stored: it may be a position that is never committed itself. */
   stored = 0;
   kind: number = Waiting.RUN;
-  publisher: Session | null = null;
-  /** The publisher's connection at the time; the acknowledgement is for this one only. */
+  /** Where a PUBLISH comes from, or whom to acknowledge. */
+  source: PublishSource | null = null;
+  /** The client's connection at the time; the acknowledgement is for this one only. */
   sink: PacketSink | null = null;
   /** One of `AckHeader`, or 0 when nothing is acknowledged. */
   header = 0;
@@ -76,7 +78,7 @@ export class CommitQueue {
   /** Removes the oldest entry and lets go of what it refers to. */
   drop(): void {
     const entry = this.#entries[this.#head]!;
-    entry.publisher = null;
+    entry.source = null;
     entry.sink = null;
     entry.topic = null;
     entry.matched = null;

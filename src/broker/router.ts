@@ -24,6 +24,7 @@ import type { MatchResult, SubscriptionTrie } from "../topics/subscription_trie.
 import type { Topic } from "../topics/topic.ts";
 import { CommitQueue, Waiting, type WaitingEntry } from "./commit_queue.ts";
 import { PromisedRoom } from "./promised_room.ts";
+import { OtherSource, type PublishSource } from "./publish_source.ts";
 import type { RetainedMessages } from "./retained_messages.ts";
 import { routeOf } from "./route_record.ts";
 import type { SharedDelivery } from "./shared_delivery.ts";
@@ -70,18 +71,18 @@ export class Router {
   /**
    * Routes a message.
    *
-   * @param publisher The publishing Session, or null for the broker itself and for Will Messages.
-   * @param packetId To acknowledge once committed; 0 at QoS 0.
+   * @param packetId To acknowledge once committed; 0 at QoS 0 and for a source that is no client.
    */
-  publish(publisher: Session | null, message: Message, topic: Topic, packetId: PacketId, nowMs: number): void {
+  publish(source: PublishSource, message: Message, topic: Topic, packetId: PacketId, nowMs: number): void {
     const turn = this.#turn;
     turn.publications++;
     turn.schedule(nowMs);
     const matched = this.#trie.match(topic);
     if (message.qos === 0 && !message.retain && (this.#qos0Waiting.size === 0 || !this.#qos0Waiting.has(topic.name))) {
-      this.#deliver(message, 0, matched, publisher, nowMs);
+      this.#deliver(message, 0, matched, source, nowMs);
       return;
     }
+    const publisher = source instanceof OtherSource ? null : source;
     const header = message.qos === 0 ? 0 : message.qos === 1 ? AckHeader.PUBACK : AckHeader.PUBREC;
     const promisedBytes = this.#context.limits.queueFull === "reject" && message.qos > 0 ? storedSizeOf(message) : 0;
     if (promisedBytes > 0 && !this.#promised.promise(matched, promisedBytes)) {
@@ -89,14 +90,14 @@ export class Router {
       return;
     }
     const hasRoom = !message.retain || message.payloadSize === 0 || this.#retained.hasRoomFor(topic.name);
-    const stored = hasRoom ? this.#append(publisher, message, topic, matched, packetId) : STORE_FULL;
+    const stored = hasRoom ? this.#append(source, message, topic, matched, packetId) : STORE_FULL;
     if (stored === STORE_FULL) {
       if (promisedBytes > 0) this.#promised.fulfil(matched, promisedBytes);
       this.#refuse(publisher, header, packetId, "store_full");
       return;
     }
     if (message.qos === 0) this.#qos0Waiting.set(topic.name, (this.#qos0Waiting.get(topic.name) ?? 0) + 1);
-    const entry = this.#push(Waiting.PUBLISH, this.#context.store.lastPosition, publisher);
+    const entry = this.#push(Waiting.PUBLISH, this.#context.store.lastPosition, source);
     entry.stored = stored;
     entry.header = publisher === null ? 0 : header;
     entry.packetId = packetId;
@@ -148,7 +149,7 @@ export class Router {
   }
 
   #append(
-    publisher: Session | null,
+    source: PublishSource,
     message: Message,
     topic: Topic,
     matched: MatchResult<Session>,
@@ -162,7 +163,7 @@ export class Router {
       route = matched.route;
       if (route < 0 || (route > 0 && route < store.routesValidFrom)) route = this.#logRoute(matched);
     }
-    const session = publisher === null ? 0 : publisher.recordNumber;
+    const session = source.recordNumber;
     return store.append(message, session, session !== 0 && message.qos === 2 ? packetId : 0, route);
   }
 
@@ -182,12 +183,12 @@ export class Router {
     this.#turn.scheduleNow();
   }
 
-  #push(kind: number, position: Position, publisher: Session | null): WaitingEntry {
+  #push(kind: number, position: Position, source: PublishSource | null): WaitingEntry {
     const entry = this.#waiting.push();
     entry.kind = kind;
     entry.position = position;
-    entry.publisher = publisher;
-    entry.sink = publisher === null ? null : publisher.sink;
+    entry.source = source;
+    entry.sink = source === null || source instanceof OtherSource ? null : source.sink;
     return entry;
   }
 
@@ -260,7 +261,7 @@ export class Router {
         store.read(position, message);
         if (message.qos === 0) this.#qos0Settled(entry.topic!.name);
         if (message.retain) this.#retained.apply(entry.topic!.name, position, message.payloadSize);
-        if (!message.isExpired(nowMs)) this.#deliver(message, position, matched, entry.publisher, nowMs);
+        if (!message.isExpired(nowMs)) this.#deliver(message, position, matched, entry.source!, nowMs);
         else this.#context.counters.messagesDropped.expired += matched.receivers.length + matched.groups.length;
         store.release(position);
       }
@@ -268,8 +269,8 @@ export class Router {
   }
 
   #writeAcknowledgement(entry: WaitingEntry): void {
-    const { publisher, header, reasonCode } = entry;
-    if (header === 0 || publisher === null || publisher.sink !== entry.sink) return;
+    const { source: publisher, header, reasonCode } = entry;
+    if (header === 0 || publisher === null || publisher instanceof OtherSource || publisher.sink !== entry.sink) return;
     publisher.inbound.acknowledged(header, reasonCode);
     publisher.acknowledge(header, entry.packetId, reasonCode);
   }
@@ -278,7 +279,7 @@ export class Router {
     message: Message,
     position: Position,
     matched: MatchResult<Session>,
-    publisher: Session | null,
+    source: PublishSource,
     nowMs: number,
   ): void {
     const { receivers, groups } = matched;
@@ -288,7 +289,7 @@ export class Router {
     for (let i = 0; i < count; i++) {
       const receiver = receivers[i]!;
       // By Client Identifier: a publisher may have come back with a new Session before its message was committed.
-      if (receiver.noLocal === NoLocal.NONE || receiver.subscriber.clientId !== publisher?.clientId) {
+      if (receiver.noLocal === NoLocal.NONE || receiver.subscriber.clientId !== source.clientId) {
         deliverTo(receiver, message, position);
       } else if (receiver.local !== undefined) deliverTo(receiver.local, message, position);
     }

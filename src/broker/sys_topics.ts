@@ -4,6 +4,7 @@
 import type { Counters } from "../metrics/counters.ts";
 import { Message } from "../protocol/message.ts";
 import type { BrokerCore } from "./broker_core.ts";
+import { BROKER } from "./publish_source.ts";
 
 /** Numbers that are not counters. */
 export interface SysFacts {
@@ -29,7 +30,7 @@ export function publishSysTopics(core: BrokerCore, facts: SysFacts, nowMs: numbe
     message.retain = true;
     message.setTopic(topic.utf8);
     message.setPayload(payload, 0, payload.length);
-    core.router.publish(null, message, topic, 0, nowMs);
+    core.router.publish(BROKER, message, topic, 0, nowMs);
   }
 }
 

@@ -13,6 +13,7 @@ import type { SessionContext } from "../session/session_context.ts";
 import type { SessionChange } from "../storage/model/stored.ts";
 import { ALL_PERMITTED, type Permissions } from "../topics/permissions.ts";
 import type { TopicCache } from "../topics/topic.ts";
+import { WILL } from "./publish_source.ts";
 import type { Router } from "./router.ts";
 import { Timer, type TimerWheel } from "./timer_wheel.ts";
 import { storedWillOf } from "./will_record.ts";
@@ -164,7 +165,7 @@ export class Wills {
     message.expiresAtMs = seconds === Infinity ? 0 : nowMs + seconds * 1000;
     topic.messages++;
     topic.bytes += will.payload.length;
-    this.#router.publish(null, message, topic, 0, nowMs);
+    this.#router.publish(WILL, message, topic, 0, nowMs);
   }
 
   /** After a publication, so that the log holds the message before it forgets that the message is to come. */

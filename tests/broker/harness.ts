@@ -12,6 +12,7 @@ import type { EnhancedAuthenticator } from "../../src/auth/identity/enhanced_aut
 import { type AnonymousPolicy, type IdentityProvider, named } from "../../src/auth/identity/identity.ts";
 import { BrokerCore } from "../../src/broker/broker_core.ts";
 import type { ListenerTraits, Peer } from "../../src/broker/peer.ts";
+import { BROKER } from "../../src/broker/publish_source.ts";
 import { TICK_MS } from "../../src/broker/timer_wheel.ts";
 import type { ConnectionSettings } from "../../src/listeners/transport/connection.ts";
 import type { LogWriter } from "../../src/logging/log.ts";
@@ -245,7 +246,7 @@ export class World {
     for (const name of this.store.retainedTopics) {
       const topic = this.core.topics.intern(name)!;
       message.setTopic(topic.utf8);
-      this.core.router.publish(null, message, topic, 0, this.nowMs);
+      this.core.router.publish(BROKER, message, topic, 0, this.nowMs);
     }
   }
 }
