@@ -6,6 +6,7 @@
  * delivery at QoS 0, below 200 ns at QoS 1 with its PUBACK.
  */
 
+import { CountedEvents } from "../src/broker/counted_events.ts";
 import { RetainedMessages } from "../src/broker/retained_messages.ts";
 import { Router } from "../src/broker/router.ts";
 import { SharedDelivery } from "../src/broker/shared_delivery.ts";
@@ -44,7 +45,8 @@ class Fanout {
   constructor(receivers: number, payloadBytes: number, readonly qos: QoS, group = "") {
     const store = new MemoryMessageStore(new MemoryLog(LOG_BYTES_MAX));
     const { counters } = this;
-    const context: SessionContext = { store, encoder: new PublishEncoder(), counters, limits: BENCH_LIMITS };
+    const events = new CountedEvents(counters);
+    const context: SessionContext = { store, encoder: new PublishEncoder(), counters, limits: BENCH_LIMITS, events };
     const trie = new SubscriptionTrie<Session>();
     const shared = new SharedDelivery(context, trie);
     // The turn is ended by the benchmark itself, so there is nothing to defer to.

@@ -6,6 +6,7 @@
  * a QoS 1 delivery with its PUBACK below 150 ns.
  */
 
+import { CountedEvents } from "../src/broker/counted_events.ts";
 import { Counters } from "../src/metrics/counters.ts";
 import { Message } from "../src/protocol/message.ts";
 import type { QoS } from "../src/protocol/packets.ts";
@@ -26,10 +27,12 @@ const TOPIC = "site/12/device/345/temperature";
 const LOG_BYTES_MAX = 67_108_864;
 
 function newContext(): SessionContext {
+  const counters = new Counters();
   return {
     store: new MemoryMessageStore(new MemoryLog(LOG_BYTES_MAX)),
     encoder: new PublishEncoder(),
-    counters: new Counters(),
+    counters,
+    events: new CountedEvents(counters),
     limits: BENCH_LIMITS,
   };
 }

@@ -15,7 +15,6 @@ import { AckHeader } from "../protocol/publish_codec.ts";
 import { PublishEncoder } from "../protocol/publish_encoder.ts";
 import { PacketHandler } from "../session/packet_handler.ts";
 import type { Session } from "../session/session.ts";
-import type { SessionContext } from "../session/session_context.ts";
 import type { SessionHost } from "../session/session_host.ts";
 import type { SessionLimits } from "../session/session_limits.ts";
 import type { MessageStore } from "../storage/message_store.ts";
@@ -25,6 +24,8 @@ import { SubscriptionTrie } from "../topics/subscription_trie.ts";
 import type { Topic, TopicCache } from "../topics/topic.ts";
 import { Admission, type Guards } from "./admission.ts";
 import { Authentication } from "./authentication.ts";
+import { type BrokerContext, type BrokerEvents, EventPair } from "./broker_events.ts";
+import { CountedEvents } from "./counted_events.ts";
 import { MemoryPressure } from "./memory_pressure.ts";
 import { walkOwed } from "./owed_walk.ts";
 import { restore } from "./restore.ts";
@@ -78,6 +79,7 @@ export class BrokerCore implements SessionHost, OwedWalk {
   readonly limits: SessionLimits;
   readonly log: LogWriter;
   readonly clock: () => number;
+  readonly #context: BrokerContext;
   readonly #admission: Admission;
   readonly #subscriptions: Subscriptions;
   readonly #store: MessageStore["Service"];
@@ -85,7 +87,9 @@ export class BrokerCore implements SessionHost, OwedWalk {
   /** Takes up what the store recovered, before anybody connects. */
   constructor(surroundings: BrokerSurroundings) {
     const { store, counters, limits, authorizer, clock, wallOffsetMs, topics } = surroundings;
-    const context: SessionContext = { store, counters, limits, encoder: new PublishEncoder() };
+    const events = new CountedEvents(counters);
+    const context: BrokerContext = { store, counters, limits, encoder: new PublishEncoder(), events };
+    this.#context = context;
     this.counters = counters;
     this.limits = limits;
     this.log = surroundings.log;
@@ -129,6 +133,11 @@ export class BrokerCore implements SessionHost, OwedWalk {
     const { recovered } = store;
     if (recovered === undefined) return;
     restore(recovered, { context, trie, sessions, subscriptions, retained, shared, wills }, clock());
+  }
+
+  /** Tells another listener all events from now on. What the start restored was told before. */
+  listen(listener: BrokerEvents): void {
+    this.#context.events = new EventPair(this.#context.events, listener);
   }
 
   /** True when connections from the address need not even be listened to. */

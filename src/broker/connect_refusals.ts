@@ -4,10 +4,10 @@
  * A client learns the Reason Code, and a sentence only where it gives nothing away; the log and a counter get the reason.
  */
 import type { LogWriter } from "../logging/log.ts";
-import type { Counters } from "../metrics/counters.ts";
 import { encodeConnack } from "../protocol/codec_encode.ts";
 import type { ConnectPacket } from "../protocol/packets.ts";
 import { ReasonCode, reasonCodeName } from "../protocol/reason_codes.ts";
+import type { BrokerContext } from "./broker_events.ts";
 import type { ConnectingClient } from "./connecting_client.ts";
 
 /** Why a CONNECT is refused. */
@@ -25,11 +25,11 @@ export function refuseConnect(
   client: ConnectingClient,
   packet: ConnectPacket,
   refusal: Refusal,
-  counters: Counters,
+  { counters, events }: BrokerContext,
   log: LogWriter,
 ): void {
   const { reasonCode, reasonString, reason = reasonCodeName(reasonCode) } = refusal;
-  counters.connectsRefused.add(reason);
+  events.refused(client, packet, reason);
   log.limited(`connect_refused:${reason}`, "warn", "connect refused", {
     reason,
     detail: reasonString,

@@ -26,9 +26,9 @@ import type { ConnectPacket } from "../protocol/packets.ts";
 import { ReasonCode } from "../protocol/reason_codes.ts";
 import type { PacketSink } from "../session/packet_sink.ts";
 import type { Session } from "../session/session.ts";
-import type { SessionContext } from "../session/session_context.ts";
 import type { Admission, Admitted } from "./admission.ts";
 import type { Authentication } from "./authentication.ts";
+import type { BrokerContext } from "./broker_events.ts";
 import type { ClientPlaces } from "./client_places.ts";
 import {
   BANNED,
@@ -61,7 +61,7 @@ export interface AdmittedConnect {
 
 /** The parts of the broker that an opening needs. */
 export interface OpeningParts {
-  readonly context: SessionContext;
+  readonly context: BrokerContext;
   readonly router: Router;
   readonly records: SessionRecords;
   readonly shared: SharedDelivery;
@@ -84,13 +84,14 @@ export interface OpeningHost {
   readonly openings: Map<Session, Opening>;
   /** True once no connection is wanted any more. */
   readonly isDraining: boolean;
-  /** Makes a Session, offline; the Client Identifier must have none. */
+  /** Makes a Session, offline; the Client Identifier must have none. The caller fills it in and tells that it is open. */
   create(clientId: string): Session;
   /** Tells and closes the connection that serves a Session, if one does. [MQTT-3.1.4-3] */
   takeOver(session: Session, nowMs: number): void;
   /** A Session is served by a connection; called right after `Session.attach`. */
   connectionMade(session: Session, identityExpiresAtMs: number | undefined): void;
-  connectionLost(session: Session, sink: PacketSink, nowMs: number): void;
+  /** @param reasonCode See `BrokerEvents.disconnected`. */
+  connectionLost(session: Session, sink: PacketSink, nowMs: number, reasonCode: number | undefined): void;
   /** Ends a Session that no connection serves. */
   end(session: Session, nowMs: number): void;
 }
@@ -113,7 +114,7 @@ export class Opening {
   /** CHOOSING. */
   start(): void {
     const { clientId, packet, clock, admitted: { identity: { username } } } = this.#connect;
-    const { admission, records } = this.#parts;
+    const { context, admission, records } = this.#parts;
     const host = this.#host;
     const nowMs = clock();
     const known = host.sessions.get(clientId);
@@ -131,6 +132,7 @@ export class Opening {
     // At once: another user may ask for it before the record of this one is committed.
     session.claim(username);
     if (resumed === undefined && isKept) records.begin(session);
+    if (resumed === undefined) context.events.opened(session);
     this.#record(session);
   }
 
@@ -196,7 +198,7 @@ export class Opening {
     const connack = encodeConnack(version, this.#isResumed, ReasonCode.SUCCESS, properties, maximumPacketSize);
     // [MQTT-3.1.2-24] A client that cannot take its CONNACK cannot be served.
     if (connack.length > maximumPacketSize) {
-      host.connectionLost(session, client, nowMs);
+      host.connectionLost(session, client, nowMs, ReasonCode.PACKET_TOO_LARGE);
       return client.refused(ReasonCode.PACKET_TOO_LARGE);
     }
     client.out.append(connack);
@@ -219,7 +221,7 @@ export class Opening {
 
   #refuse(refusal: Refusal): void {
     const { context, log } = this.#parts;
-    refuseConnect(this.#connect.client, this.#connect.packet, refusal, context.counters, log);
+    refuseConnect(this.#connect.client, this.#connect.packet, refusal, context, log);
   }
 
   /** True when a CONNECT without Clean Start finds its Session. */

@@ -199,7 +199,7 @@ export class Router {
     packetId: PacketId,
     reason: "store_full" | "queue_full_rejected",
   ): void {
-    this.#context.counters.messagesDropped[reason]++;
+    this.#context.events.dropped(reason, publisher === null ? "" : publisher.clientId);
     if (publisher === null || header === 0) return;
     if (header === AckHeader.PUBREC) publisher.inbound.release(packetId);
     if (!publisher.isV5) return;
@@ -262,10 +262,16 @@ export class Router {
         if (message.qos === 0) this.#qos0Settled(entry.topic!.name);
         if (message.retain) this.#retained.apply(entry.topic!.name, position, message.payloadSize);
         if (!message.isExpired(nowMs)) this.#deliver(message, position, matched, entry.source!, nowMs);
-        else this.#context.counters.messagesDropped.expired += matched.receivers.length + matched.groups.length;
+        else this.#expired(matched);
         store.release(position);
       }
     }
+  }
+
+  #expired({ receivers, groups }: MatchResult<Session>): void {
+    const { events } = this.#context;
+    for (const { subscriber } of receivers) events.dropped("expired", subscriber.clientId);
+    for (let count = groups.length; count > 0; count--) events.dropped("expired", "");
   }
 
   #writeAcknowledgement(entry: WaitingEntry): void {

@@ -91,16 +91,13 @@ export class SessionManager implements OpeningHost {
   create(clientId: string): Session {
     const session = new Session(clientId, this.#parts.context);
     this.#sessions.set(clientId, session);
-    this.#parts.context.counters.sessionsOffline++;
     return session;
   }
 
   connectionMade(session: Session, identityExpiresAtMs: number | undefined): void {
-    const { counters } = this.#parts.context;
     this.#cancelExpiry(session);
     this.#identities.set(session, identityExpiresAtMs);
-    counters.sessionsOnline++;
-    counters.sessionsOffline--;
+    this.#parts.context.events.connected(session);
   }
 
   takeOver(session: Session, nowMs: number): void {
@@ -109,19 +106,22 @@ export class SessionManager implements OpeningHost {
     this.#parts.log.limited("session_taken_over", "info", "session taken over by a new connection", {
       clientId: session.clientId.slice(0, LOGGED_CHARS_MAX),
     });
-    this.connectionLost(session, sink, nowMs);
+    this.connectionLost(session, sink, nowMs, ReasonCode.SESSION_TAKEN_OVER);
     sink.disconnect(ReasonCode.SESSION_TAKEN_OVER);
   }
 
-  /** A connection that served a Session ended, for whatever reason. */
-  connectionLost(session: Session, sink: PacketSink, nowMs: number): void {
+  /**
+   * A connection that served a Session ended, for whatever reason.
+   *
+   * @param reasonCode See `BrokerEvents.disconnected`.
+   */
+  connectionLost(session: Session, sink: PacketSink, nowMs: number, reasonCode: number | undefined): void {
     if (session.sink !== sink) return;
     const { context, records, wills, shared, authentication } = this.#parts;
     session.detach();
     authentication.forget(session);
     this.#identities.forget(session);
-    context.counters.sessionsOnline--;
-    context.counters.sessionsOffline++;
+    context.events.disconnected(session, reasonCode);
     if (this.#isDraining) wills.set(session, undefined);
     wills.connectionLost(session, nowMs);
     shared.memberOffline(session, nowMs);
@@ -139,13 +139,14 @@ export class SessionManager implements OpeningHost {
     records.ended(session);
     session.end();
     this.#sessions.delete(session.clientId);
-    context.counters.sessionsOffline--;
+    context.events.ended(session);
   }
 
   /** Takes in a Session from before the start. It is offline; `resume` follows when all it had is restored. */
   restore(opened: OpenChange): Session {
     const session = this.create(opened.clientId);
     session.reopen(opened);
+    this.#parts.context.events.opened(session);
     return session;
   }
 
@@ -208,7 +209,7 @@ export class SessionManager implements OpeningHost {
   }
 
   #refuse(client: ConnectingClient, packet: ConnectPacket, refusal: Refusal): void {
-    refuseConnect(client, packet, refusal, this.#parts.context.counters, this.#parts.log);
+    refuseConnect(client, packet, refusal, this.#parts.context, this.#parts.log);
   }
 
   /** Ends a Session without connection when its time is over: now, later or never. */

@@ -41,20 +41,20 @@ export class SharedDelivery {
   deliver(group: SharedGroup<Session>, ordinal: GroupOrdinal, message: Message, position: Position): void {
     const receiver = group.pick() ?? this.#pickWaiting(group, message);
     if (receiver === undefined) {
-      this.#context.counters.messagesDropped.no_member++;
+      this.#context.events.dropped("no_member", "");
       this.#giveUp(group, ordinal, message, position);
     } else this.#hand(receiver, group, ordinal, message, position);
   }
 
   /** Gives a message that waited for its group before a restart to an absent member. Nobody is online yet. */
   restore({ position, group: { ordinal } }: GroupBacklogEntry, group: SharedGroup<Session>, nowMs: number): void {
-    const { store, counters } = this.#context;
+    const { store, events } = this.#context;
     const message = this.#handedOn;
     store.retain(position);
     store.read(position, message);
     const receiver = message.isExpired(nowMs) ? undefined : this.#pickWaiting(group, message);
     if (receiver === undefined) {
-      counters.messagesDropped[message.isExpired(nowMs) ? "expired" : "no_member"]++;
+      events.dropped(message.isExpired(nowMs) ? "expired" : "no_member", "");
       this.#giveUp(group, ordinal, message, position);
     } else this.#hand(receiver, group, ordinal, message, position);
     store.release(position);
@@ -99,7 +99,7 @@ export class SharedDelivery {
   }
 
   #handOn(member: Session, nowMs: number, pick: (group: SharedGroup<Session>) => Receiver<Session> | undefined): void {
-    const { store, encoder, counters } = this.#context;
+    const { store, encoder, events } = this.#context;
     const message = this.#handedOn;
     member.outbox.surrenderShared((position, origin) => {
       // Every group that a Session is told of is one of Sessions.
@@ -109,7 +109,7 @@ export class SharedDelivery {
       store.read(position, message);
       if (!receiver.subscriber.isOnline && !canWait(receiver, message)) return false;
       if (message.isExpired(nowMs)) {
-        counters.messagesDropped.expired++;
+        events.dropped("expired", "");
         this.#giveUp(group, origin.ordinal, message, position);
       } else {
         encoder.begin(message, nowMs, 1);

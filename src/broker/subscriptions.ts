@@ -20,7 +20,6 @@ import { NO_IDENTIFIERS } from "../protocol/publish_encoder.ts";
 import { ReasonCode } from "../protocol/reason_codes.ts";
 import { type DeliveryOrigin, identifiersOf } from "../session/delivery_origin.ts";
 import type { Session } from "../session/session.ts";
-import type { SessionContext } from "../session/session_context.ts";
 import { STORE_FULL } from "../storage/message_store.ts";
 import type { Position, Route, StoredSubscription } from "../storage/model/stored.ts";
 import { ALL_PERMITTED } from "../topics/permissions.ts";
@@ -33,13 +32,14 @@ import {
   type TopicLimits,
   validateTopicFilter,
 } from "../topics/topic_rules.ts";
+import type { BrokerContext } from "./broker_events.ts";
 import type { RetainedMessages } from "./retained_messages.ts";
 import type { Router } from "./router.ts";
 import type { SharedDelivery } from "./shared_delivery.ts";
 
 /** See the head of this file. */
 export class Subscriptions {
-  readonly #context: SessionContext;
+  readonly #context: BrokerContext;
   readonly #trie: SubscriptionTrie<Session>;
   readonly #retained: RetainedMessages;
   readonly #router: Router;
@@ -49,7 +49,7 @@ export class Subscriptions {
   readonly #filterChars = new Map<Session, number>();
 
   constructor(
-    context: SessionContext,
+    context: BrokerContext,
     trie: SubscriptionTrie<Session>,
     retained: RetainedMessages,
     router: Router,
@@ -188,6 +188,7 @@ export class Subscriptions {
     if (!session.subscriptions.has(fullFilter)) this.#countChars(session, fullFilter.length);
     session.subscriptions.set(fullFilter, subscription);
     this.#context.counters.subscriptions = this.#trie.size;
+    this.#context.events.subscribed(session, fullFilter, subscription.qos);
     return replaced === undefined;
   }
 
@@ -209,6 +210,7 @@ export class Subscriptions {
     this.#countChars(session, -fullFilter.length);
     this.#trie.remove(session, subscription.filter, subscription.group);
     this.#context.counters.subscriptions = this.#trie.size;
+    this.#context.events.unsubscribed(session, fullFilter);
     if (!session.isRecorded) return 0;
     const change = { kind: "unsubscribe", session: session.recordNumber, filter: fullFilter } as const;
     return this.#context.store.appendSessionChange(change);
@@ -249,10 +251,10 @@ export class Subscriptions {
     owed: Set<Position>,
     nowMs: number,
   ): void {
-    const { store, counters, encoder } = this.#context;
+    const { store, encoder, events } = this.#context;
     if (session.outbox.isQueueFullFor(store.sizeOf(retained))) {
       // Whatever the policy: a Retained Message can be asked for again, what waits cannot.
-      counters.messagesDropped.queue_full_newest++;
+      events.dropped("queue_full_newest", session.clientId);
       return;
     }
     const qos = Math.min(message.qos, granted) as QoS;

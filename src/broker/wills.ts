@@ -81,7 +81,7 @@ export class Wills {
   /** Publishes the Will Message of a client whose Session a restart ended. */
   publishLeft(clientId: string, will: Will, nowMs: number): void {
     this.#recorded.set(clientId, will);
-    this.#publish(will, ALL_PERMITTED, nowMs);
+    this.#publish(clientId, will, ALL_PERMITTED, nowMs);
     this.#record(clientId, undefined);
   }
 
@@ -92,7 +92,7 @@ export class Wills {
     this.#hold(session, undefined);
     // [MQTT-3.1.3-9] The delay ends with the Session, whichever comes first.
     const delaySeconds = Math.min(will.willDelayInterval, session.sessionExpiryInterval);
-    if (delaySeconds === 0) this.#publish(will, session.permissions, nowMs);
+    if (delaySeconds === 0) this.#publish(session.clientId, will, session.permissions, nowMs);
     else this.#delay(session, will, nowMs + delaySeconds * 1000);
     this.correct(session);
   }
@@ -110,7 +110,7 @@ export class Wills {
     const delayed = this.#delayed.get(session);
     if (delayed === undefined) return;
     this.#forget(session, delayed);
-    this.#publish(delayed.will, session.permissions, nowMs);
+    this.#publish(session.clientId, delayed.will, session.permissions, nowMs);
     this.correct(session);
   }
 
@@ -145,12 +145,12 @@ export class Wills {
   }
 
   /** Everything was checked at CONNECT; a limit or a rule that has changed since then refuses it now. */
-  #publish(will: Will, permissions: Permissions, nowMs: number): void {
-    const { limits, counters } = this.#context;
+  #publish(clientId: string, will: Will, permissions: Permissions, nowMs: number): void {
+    const { limits } = this.#context;
     const topic = this.#topics.intern(will.topic);
     if (topic === undefined || will.qos > limits.qosMax) return;
     if (!permissions.mayPublish(topic, will.qos, will.retain)) {
-      counters.messagesDropped.not_authorized++;
+      this.#context.events.dropped("not_authorized", clientId);
       return;
     }
     const message = this.#message;

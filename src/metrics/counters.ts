@@ -86,8 +86,7 @@ export class Counters {
   /** Bytes written to sockets; for WebSocket the MQTT bytes inside the frames. */
   bytesOut = 0;
 
-  /** Messages a receiver should have got and did not, by reason. One message lost to three receivers counts three. */
-  readonly messagesDropped: Record<DropReason, number> = {
+  readonly #messagesDropped: Record<DropReason, number> = {
     outbound_full: 0,
     queue_full_oldest: 0,
     queue_full_newest: 0,
@@ -140,10 +139,47 @@ export class Counters {
     this.connectionDurationSeconds.observe(durationSeconds);
   }
 
+  /** Messages a receiver should have got and did not, by reason. One message lost to three receivers counts three. */
+  get messagesDropped(): Readonly<Record<DropReason, number>> {
+    return this.#messagesDropped;
+  }
+
+  /**
+   * Counts a message that one receiver should have got and did not.
+   *
+   * It is called per packet when a client is too slow. Every field is named, because one access by key that sees them all
+   * takes eight times as long (50 ns).
+   */
+  messageDropped(reason: DropReason): void {
+    const dropped = this.#messagesDropped;
+    switch (reason) {
+      case "outbound_full":
+        return void dropped.outbound_full++;
+      case "queue_full_oldest":
+        return void dropped.queue_full_oldest++;
+      case "queue_full_newest":
+        return void dropped.queue_full_newest++;
+      case "queue_full_rejected":
+        return void dropped.queue_full_rejected++;
+      case "packet_too_large":
+        return void dropped.packet_too_large++;
+      case "expired":
+        return void dropped.expired++;
+      case "store_full":
+        return void dropped.store_full++;
+      case "session_ended":
+        return void dropped.session_ended++;
+      case "no_member":
+        return void dropped.no_member++;
+      case "not_authorized":
+        return void dropped.not_authorized++;
+    }
+  }
+
   /** Sum of `messagesDropped` over all reasons. */
   messagesDroppedTotal(): number {
     let total = 0;
-    for (const reason of DROP_REASONS) total += this.messagesDropped[reason];
+    for (const reason of DROP_REASONS) total += this.#messagesDropped[reason];
     return total;
   }
 }

@@ -156,7 +156,7 @@ export class Outbox {
     if (inflight !== undefined && inflight.hasResends) this.#resend(inflight, nowMs);
     const queue = this.#queue;
     if (queue === undefined) return;
-    const { store, encoder, counters } = this.#context;
+    const { store, encoder, counters, events } = this.#context;
     while (queue.peek()) {
       const isQos0 = (queue.flags & QOS_BITS) === 0;
       if (!(isQos0 ? recipient.hasRoom : this.#canSend(queue.size))) return;
@@ -165,7 +165,7 @@ export class Outbox {
       const position = queue.position;
       store.read(position, WAITING);
       const retain = (queue.flags & RETAIN_FLAG) !== 0;
-      if (WAITING.isExpired(nowMs)) counters.messagesDropped.expired++;
+      if (WAITING.isExpired(nowMs)) events.dropped("expired", recipient.clientId);
       else if (recipient.mayReceive(WAITING)) {
         encoder.begin(WAITING, nowMs, 1);
         if (!isQos0) {
@@ -255,14 +255,15 @@ export class Outbox {
    * what this client was sent at QoS 2. [MQTT-4.8.2-5]
    */
   discard(): void {
-    const { store, counters } = this.#context;
+    const { store, counters, events } = this.#context;
+    const { clientId } = this.#recipient;
     const inflight = this.#inflight;
     inflight?.sweep((slot, packetId) => {
       const position = inflight.positionOf(slot);
       this.#noteShared(position, packetId, inflight.originOf(slot));
       counters.messagesInflight--;
       if (inflight.stateOf(slot) !== InflightState.AWAITING_PUBCOMP) {
-        counters.messagesDropped.session_ended++;
+        events.dropped("session_ended", clientId);
         store.release(position);
       }
       return true;
@@ -270,7 +271,7 @@ export class Outbox {
     const queue = this.#queue;
     while (queue !== undefined && queue.shift()) {
       this.#noteShared(queue.position, 0, queue.origin);
-      counters.messagesDropped.session_ended++;
+      events.dropped("session_ended", clientId);
       counters.messagesQueued--;
       store.release(queue.position);
     }
@@ -278,15 +279,15 @@ export class Outbox {
 
   /** Makes room as the policy says. @returns False when the message itself must go: it was counted, and that is all. */
   #makeRoom(queue: OutboundQueue, size: number): boolean {
-    const { store, counters, limits } = this.#context;
+    const { store, counters, limits, events } = this.#context;
+    const { clientId } = this.#recipient;
     const canEverFit = limits.queuedBytesMax === 0 || size <= limits.queuedBytesMax;
     while (queue.isFullFor(size, limits)) {
       if (limits.queueFull !== "drop-oldest" || !canEverFit || !queue.shift()) {
-        if (limits.queueFull === "reject") counters.messagesDropped.queue_full_rejected++;
-        else counters.messagesDropped.queue_full_newest++;
+        events.dropped(limits.queueFull === "reject" ? "queue_full_rejected" : "queue_full_newest", clientId);
         return false;
       }
-      counters.messagesDropped.queue_full_oldest++;
+      events.dropped("queue_full_oldest", clientId);
       counters.messagesQueued--;
       this.#note(ProgressKind.DONE, queue.position, 0, queue.origin);
       store.release(queue.position);

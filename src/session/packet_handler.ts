@@ -104,7 +104,7 @@ export class PacketHandler {
       if (qos === 0) return PAYLOAD_FORMAT_INVALID;
       refusal = ReasonCode.PAYLOAD_FORMAT_INVALID;
     } else if (topic.isReserved || !session.permissions.mayPublish(topic, qos, frame.retain)) {
-      counters.messagesDropped.not_authorized++;
+      this.#context.events.dropped("not_authorized", session.clientId);
       if (qos === 0) return undefined;
       refusal = ReasonCode.NOT_AUTHORIZED;
     }

@@ -8,6 +8,7 @@ import type { SessionNumber } from "../storage/model/stored.ts";
 
 /** Implemented by `Session`. Nothing is written while `isOnline` is false. */
 export interface Recipient {
+  readonly clientId: string;
   /** Number in the store's records; 0 = not recorded. */
   readonly recordNumber: SessionNumber;
   readonly isEnded: boolean;

@@ -154,7 +154,7 @@ export class Session implements Subscriber, Recipient {
   deliverOnce(message: Message, retain: boolean, identifiers: readonly number[]): void {
     const { sink } = this;
     if (sink === null || !sink.isOpen) return;
-    if (!this.hasRoom) this.#context.counters.messagesDropped.outbound_full++;
+    if (!this.hasRoom) this.#context.events.dropped("outbound_full", this.clientId);
     else if (this.mayReceive(message)) this.writePublish(message, retain ? 1 : 0, 0, identifiers);
   }
 
@@ -175,11 +175,11 @@ export class Session implements Subscriber, Recipient {
    * resumed it is asked in any case: its client may have come back with fewer rights than it had.
    */
   mayReceive(message: Message): boolean {
-    const { limits, counters } = this.#context;
+    const { limits, events } = this.#context;
     if (!limits.isRecheckedOnDeliver && !this.isQueueRechecked) return true;
     const { topicBytes, topicStart, topicEnd } = message;
     if (this.permissions.mayReceive(decodeUtf8(topicBytes, topicStart + LENGTH_PREFIX_BYTES, topicEnd))) return true;
-    counters.messagesDropped.not_authorized++;
+    events.dropped("not_authorized", this.clientId);
     return false;
   }
 
@@ -188,7 +188,7 @@ export class Session implements Subscriber, Recipient {
    * above its Maximum Packet Size: it is dropped as if delivered then. [MQTT-3.1.2-25]
    */
   writePublish(message: Message, flags: number, packetId: PacketId, identifiers: readonly number[]): boolean {
-    const { encoder, counters } = this.#context;
+    const { encoder, counters, events } = this.#context;
     const { isV5, packetBytesMax } = this;
     const sink = this.sink!;
     const aliases = this.#aliases;
@@ -197,7 +197,7 @@ export class Session implements Subscriber, Recipient {
       ? encoder.write(sink.out, isV5, flags, packetId, own, packetBytesMax)
       : encoder.writeAliased(sink.out, aliases, flags, packetId, own, packetBytesMax);
     if (size === 0) {
-      counters.messagesDropped.packet_too_large++;
+      events.dropped("packet_too_large", this.clientId);
       return false;
     }
     counters.packetsSent++;

@@ -46,7 +46,7 @@ Deno.test("taskFamilies adds connections and background fibers", () => {
 
 Deno.test("brokerFamilies exposes every drop reason from the start", () => {
   const counters = new Counters();
-  counters.messagesDropped.expired = 3;
+  for (let count = 0; count < 3; count++) counters.messageDropped("expired");
   const samples = samplesOf(brokerFamilies(counters, PROCESS));
   for (const reason of DROP_REASONS) {
     assert.equal(

@@ -14,9 +14,11 @@ Deno.test("Counters follow connections and remember the most at once", () => {
   assert.equal(counters.connectionDurationSeconds.sum, 45);
 });
 
-Deno.test("Counters sum drops over every reason", () => {
+Deno.test("Counters count every reason of a drop by itself, and sum over all", () => {
   const counters = new Counters();
-  for (const reason of DROP_REASONS) counters.messagesDropped[reason]++;
-  counters.messagesDropped.expired += 4;
-  assert.equal(counters.messagesDroppedTotal(), DROP_REASONS.length + 4);
+  DROP_REASONS.forEach((reason, index) => {
+    for (let count = 0; count <= index; count++) counters.messageDropped(reason);
+  });
+  assert.deepEqual(DROP_REASONS.map((reason) => counters.messagesDropped[reason]), DROP_REASONS.map((_, i) => i + 1));
+  assert.equal(counters.messagesDroppedTotal(), DROP_REASONS.length * (DROP_REASONS.length + 1) / 2);
 });

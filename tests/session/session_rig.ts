@@ -8,6 +8,7 @@
 import { type Packet, parser } from "mqtt-packet";
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
+import { CountedEvents } from "../../src/broker/counted_events.ts";
 import { Counters } from "../../src/metrics/counters.ts";
 import { Message } from "../../src/protocol/message.ts";
 import type { ProtocolVersion, QoS } from "../../src/protocol/packets.ts";
@@ -186,7 +187,8 @@ export class SessionRig {
   constructor(limits: Partial<SessionLimits> = {}, store = new CountingStore(new MemoryLog(LOG_BYTES_MAX))) {
     this.store = store;
     this.limits = limitsOf(limits);
-    this.context = { store: this.store, encoder: this.encoder, counters: this.counters, limits: this.limits };
+    const { encoder, counters } = this;
+    this.context = { store, encoder, counters, limits: this.limits, events: new CountedEvents(counters) };
     this.session = new Session("client", this.context);
     this.session.expireAfter(3600);
   }

@@ -70,6 +70,8 @@ const REFUSING_FILES: Readonly<Record<string, Places>> = {
   "src/auth/password/scram_messages.ts": [/\breadonly reason: ([^;]+);/g],
   "src/broker/authentication.ts": [REASON_FIELD],
   "src/broker/connect_refusals.ts": [],
+  // Counts the refusals that the one before tells.
+  "src/broker/counted_events.ts": [],
   "src/broker/connect_rules.ts": [FAULT],
   "src/listeners/entry/address_limits.ts": [UNION],
   "src/listeners/transport/connection.ts": [COUNTED],

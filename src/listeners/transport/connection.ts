@@ -156,7 +156,7 @@ export class Connection implements ConnectingClient, Flushable, TimerOwner, Read
         }
         const broken = core.handler.handlePacket(this.#session!, bytes, offset, bodyStart, packetEnd, nowMs);
         if (broken !== undefined) this.#fail(broken, nowMs);
-        else if (first >> 4 === PacketType.DISCONNECT) this.#leave(nowMs);
+        else if (first >> 4 === PacketType.DISCONNECT) this.#leave(nowMs, bodyStart < packetEnd ? bytes[bodyStart] : 0);
       } else this.#handleBeforeConnack(bytes.subarray(offset, packetEnd), nowMs);
       offset = packetEnd;
     }
@@ -260,7 +260,7 @@ export class Connection implements ConnectingClient, Flushable, TimerOwner, Read
   disconnect(reasonCode: number, reasonString?: string): void {
     if (!this.isOpen) return;
     if (this.#state === State.CONNECTED && this.#isV5) this.#sayGoodbye(reasonCode, reasonString);
-    this.#leave(this.#core.clock());
+    this.#leave(this.#core.clock(), reasonCode);
   }
 
   #holdBack(cause: { whenRelieved(reader: Reader): void }, offset: number): number {
@@ -321,7 +321,7 @@ export class Connection implements ConnectingClient, Flushable, TimerOwner, Read
       this.out.append(encodeConnack(fault.connackVersion, false, fault.reasonCode, { reasonString: fault.text }));
       counters.packetsSent++;
     }
-    this.#leave(nowMs);
+    this.#leave(nowMs, fault.reasonCode);
   }
 
   #sayGoodbye(reasonCode: number, reasonString: string | undefined): void {
@@ -330,10 +330,10 @@ export class Connection implements ConnectingClient, Flushable, TimerOwner, Read
   }
 
   /** Lets go of the Session and starts to close. */
-  #leave(nowMs: number): void {
+  #leave(nowMs: number, reasonCode?: number): void {
     if (this.#state >= State.CLOSING) return;
     const session = this.#session;
-    if (session !== null) this.#core.sessions.connectionLost(session, this, nowMs);
+    if (session !== null) this.#core.sessions.connectionLost(session, this, nowMs, reasonCode);
     else this.#core.authentication.abandon(this);
     this.#beginClosing(nowMs);
   }
