@@ -18,6 +18,7 @@ import { Authenticator, makeAuthenticator } from "./identity/authenticator.ts";
 import { Authorizer } from "./identity/authorizer.ts";
 import type { EnhancedAuthenticator } from "./identity/enhanced_authentication.ts";
 import type { AnonymousPolicy, IdentityProvider } from "./identity/identity.ts";
+import { openQuestions } from "./identity/questions.ts";
 import { Ldap } from "./ldap/ldap.ts";
 import { PasswordFile } from "./password/password_file.ts";
 import { Jwt } from "./token/jwt.ts";
@@ -50,7 +51,7 @@ const authenticator = Layer.effect(
     if (http.url !== undefined) providers.set("http", yield* open(HttpAuth, HttpAuth.layer(http)));
     const chain = auth.chain.flatMap((name) => providers.get(name) ?? []);
     const policy = () => String(store.current().auth.allowAnonymous) as AnonymousPolicy;
-    return Authenticator.of(makeAuthenticator(policy, chain, enhanced));
+    return Authenticator.of(makeAuthenticator(policy, chain, enhanced, yield* openQuestions));
   }),
 );
 
@@ -62,11 +63,12 @@ const authorizer = Layer.effect(
     const { auth } = store.current();
     const file = auth.aclFile === undefined ? undefined : yield* open(AclFile, AclFile.layer(auth.aclFile));
     const rules = auth.http.aclUrl === undefined ? undefined : yield* open(HttpRules, HttpRules.layer(auth.http));
-    return Authorizer.of(makeAclAuthorizer({
+    const options = {
       book: file === undefined ? () => undefined : file.current,
       recheckOnDeliver: () => store.current().auth.recheckOnDeliver,
       ...(rules === undefined ? {} : { rulesFor: rules.rulesFor }),
-    }));
+    };
+    return Authorizer.of(makeAclAuthorizer(options, yield* openQuestions));
   }),
 );
 

@@ -157,9 +157,8 @@ export class Admission {
       else if (packet.will !== undefined && !this.mayLeave(packet.will, permissions)) heard(WILL_FORBIDDEN);
       else heard({ identity, permissions, authenticationData });
     };
-    const permissions = this.#parts.authorizer.permissionsOf({ clientId, ...identity });
-    if (permissions instanceof Promise) permissions.then(decide);
-    else decide(permissions);
+    const { authentication, authorizer } = this.#parts;
+    authentication.asked(client, authorizer.permissionsOf({ clientId, ...identity }, decide));
   }
 
   /** True when a ban of the client, the user or the address holds. */

@@ -7,6 +7,7 @@
 import type { Authenticator } from "../auth/identity/authenticator.ts";
 import { AuthenticationExchange, type ExchangeStep } from "../auth/identity/enhanced_authentication.ts";
 import type { Identity, Verdict } from "../auth/identity/identity.ts";
+import type { TakeBack } from "../auth/identity/questions.ts";
 import { encodeAuth } from "../protocol/codec_encode.ts";
 import { type AuthPacket, type ConnectPacket, Fault } from "../protocol/packets.ts";
 import { ReasonCode } from "../protocol/reason_codes.ts";
@@ -23,6 +24,8 @@ export class Authentication {
   // Weak, so that an exchange lives no longer than what it belongs to, whichever way that ends.
   readonly #connecting = new WeakMap<PacketSink, { exchange: AuthenticationExchange; heard: VerdictListener }>();
   readonly #connected = new WeakMap<Session, AuthenticationExchange>();
+  /** The question about a connection that was asked last; it may have been answered. */
+  readonly #asked = new WeakMap<PacketSink, TakeBack>();
 
   readonly #onRenewed: (session: Session, identity: Identity) => void;
 
@@ -35,7 +38,7 @@ export class Authentication {
   /** Decides on a CONNECT; `heard` is called once, now or later. */
   verify(client: ConnectingClient, packet: ConnectPacket, clientId: string, heard: VerdictListener): void {
     if (packet.authenticationMethod === undefined) {
-      const verdict = this.#authenticator.authenticate({
+      const credentials = {
         clientId,
         username: packet.username,
         password: packet.password,
@@ -43,9 +46,8 @@ export class Authentication {
         remoteAddress: client.peer.remoteAddress,
         certificate: client.peer.certificate,
         anonymous: client.peer.listener.anonymous,
-      });
-      if (verdict instanceof Promise) verdict.then((late) => heard(late, undefined));
-      else heard(verdict, undefined);
+      };
+      this.asked(client, this.#authenticator.authenticate(credentials, (verdict) => heard(verdict, undefined)));
       return;
     }
     const authenticator = this.#authenticator.enhanced(packet.authenticationMethod);
@@ -97,9 +99,15 @@ export class Authentication {
     this.#connected.delete(session);
   }
 
+  /** Remembers how to take back a question about a connection that may end before the answer. */
+  asked(client: PacketSink, takeBack: TakeBack | undefined): void {
+    if (takeBack !== undefined) this.#asked.set(client, takeBack);
+  }
+
   /** A connection ended before its CONNACK. */
   abandon(client: PacketSink): void {
     this.#connecting.delete(client);
+    this.#asked.get(client)?.();
   }
 
   #stepConnecting(client: ConnectingClient, step: ExchangeStep): void {

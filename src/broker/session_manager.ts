@@ -15,7 +15,6 @@ import { ReasonCode } from "../protocol/reason_codes.ts";
 import type { PacketSink } from "../session/packet_sink.ts";
 import { Session } from "../session/session.ts";
 import type { OpenChange } from "../storage/model/stored.ts";
-import type { Permissions } from "../topics/permissions.ts";
 import type { TopicCache } from "../topics/topic.ts";
 import { isAdmitted } from "./admission.ts";
 import { ClientPlaces } from "./client_places.ts";
@@ -78,14 +77,11 @@ export class SessionManager implements OpeningHost {
   renewed(session: Session, identity: Identity): void {
     const { sink } = session;
     this.#identities.set(session, identity.expiresAtMs);
-    const permissions = this.#parts.authorizer.permissionsOf({ clientId: session.clientId, ...identity });
-    const apply = (renewed: Permissions | undefined) => {
+    this.#parts.authorizer.permissionsOf({ clientId: session.clientId, ...identity }, (renewed) => {
       if (session.sink !== sink) return;
       if (renewed === undefined) sink?.disconnect(ReasonCode.NOT_AUTHORIZED);
       else session.permit(renewed);
-    };
-    if (permissions instanceof Promise) permissions.then(apply);
-    else apply(permissions);
+    });
   }
 
   create(clientId: string): Session {

@@ -2,12 +2,14 @@
  * What tests of directories and HTTP servers share: a provider built by its layer, over a clock that the test moves and
  * a log that it reads.
  */
-import type * as Context from "effect/Context";
+import * as Context from "effect/Context";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import * as ManagedRuntime from "effect/ManagedRuntime";
 import * as TestClock from "effect/testing/TestClock";
+import { makeAuthenticator } from "../../src/auth/identity/authenticator.ts";
 import type { Credentials, IdentityProvider, Verdict } from "../../src/auth/identity/identity.ts";
+import { type Ask, openQuestions } from "../../src/auth/identity/questions.ts";
 import { Log, type LogWriter } from "../../src/logging/log.ts";
 import type { Fields } from "../../src/logging/log_line.ts";
 import { Supervisor } from "../../src/logging/supervisor.ts";
@@ -26,7 +28,9 @@ export interface LogLine {
 export interface Rig<S> extends AsyncDisposable {
   readonly service: S;
   readonly log: readonly LogLine[];
-  /** Moves the clock, but not the timeouts of requests. */
+  /** Asks the service; its questions end before it does. */
+  readonly ask: Ask;
+  /** Moves the clock, and with it all timeouts. */
   adjust(durationMs: number): Promise<void>;
 }
 
@@ -46,7 +50,8 @@ export async function openRig<I, S, E>(
     Layer.merge(Layer.effectDiscard(TestClock.setTime(START_MS))),
     Layer.provideMerge(TestClock.layer()),
   );
-  const runtime = ManagedRuntime.make(layer.pipe(Layer.provideMerge(below)));
+  const above = Layer.effect(Questions, openQuestions).pipe(Layer.provideMerge(layer), Layer.provideMerge(below));
+  const runtime = ManagedRuntime.make(above);
   const built = await runtime.runPromise(Effect.service(service)).catch(async (failure) => {
     await runtime.dispose();
     throw failure;
@@ -54,10 +59,13 @@ export async function openRig<I, S, E>(
   return {
     service: built,
     log: lines,
+    ask: await runtime.runPromise(Effect.service(Questions)),
     adjust: (durationMs) => runtime.runPromise(TestClock.adjust(durationMs)),
     [Symbol.asyncDispose]: () => runtime.dispose(),
   };
 }
+
+class Questions extends Context.Service<Questions, Ask>()("promptmq/tests/Questions") {}
 
 /** Lets a changed file be noticed. */
 export const NOTICE_MS = 2 * WATCH_INTERVAL_MS;
@@ -75,13 +83,23 @@ export function credentials(username?: string, password?: string | Uint8Array): 
   };
 }
 
+/** Asks one provider, as the chain does; undefined when it passes. */
+export function verdictOf(provider: IdentityProvider, ask: Ask, client: Credentials): Promise<Verdict | undefined> {
+  const chain = makeAuthenticator(() => "false", [provider, { name: "next", verify: () => PASSED }], [], ask);
+  return new Promise((resolve) =>
+    chain.authenticate(client, (verdict) => resolve(verdict === PASSED ? undefined : verdict))
+  );
+}
+
+const PASSED: Verdict = { kind: "refuse", reasonCode: 0, reason: "passed" };
+
 /** A verdict in one string: `pass`, `accept alice [ops]`, or `refuse 0x86 bad_password`. */
 export async function ask(
-  provider: IdentityProvider,
+  rig: Rig<IdentityProvider>,
   username?: string,
   password?: string | Uint8Array,
 ): Promise<string> {
-  return describeVerdict(await provider.verify(credentials(username, password)));
+  return describeVerdict(await verdictOf(rig.service, rig.ask, credentials(username, password)));
 }
 
 /** See `ask`. */

@@ -4,7 +4,8 @@
 import assert from "node:assert/strict";
 import { type CertificateNameSource, makeCertificateProvider } from "../../src/auth/certificate.ts";
 import type { ClientCertificate, Credentials, Verdict } from "../../src/auth/identity/identity.ts";
-import { credentialsWith, describeVerdict } from "./token/jwt_rig.ts";
+import { describeVerdict } from "./backend_rig.ts";
+import { credentialsWith } from "./token/jwt_rig.ts";
 
 const CERTIFICATE: ClientCertificate = {
   subject: "CN=gateway-7,O=Example",

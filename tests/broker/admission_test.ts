@@ -441,7 +441,10 @@ Deno.test(
   "a client whose permissions cannot be had is refused with 0x88",
   asyncScenario(() => ({
     authorizer: {
-      permissionsOf: ({ clientId }) => Promise.resolve(clientId === "known" ? ALL_PERMITTED : undefined),
+      permissionsOf: ({ clientId }, heard) => {
+        queueMicrotask(() => heard(clientId === "known" ? ALL_PERMITTED : undefined));
+        return () => assert.fail("nobody leaves");
+      },
     },
   }), async (world) => {
     const unknown = world.open().sendConnect({ clientId: "unknown" });

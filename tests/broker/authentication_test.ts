@@ -1,6 +1,7 @@
 /**
  * Authentication from the outside: providers that take their time, and the exchange of AUTH packets.
  */
+import * as Effect from "effect/Effect";
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import type { EnhancedAuthenticator, ExchangeStep } from "../../src/auth/identity/enhanced_authentication.ts";
@@ -213,7 +214,7 @@ let verdict = promised<Verdict | undefined>();
 
 function slowProvider(): IdentityProvider {
   verdict = promised();
-  return { name: "slow", verify: () => verdict.promise };
+  return { name: "slow", verify: () => Effect.promise(() => verdict.promise) };
 }
 
 Deno.test(

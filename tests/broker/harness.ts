@@ -5,11 +5,13 @@
  * so. `restart` lets the broker die and start again from what its store kept. `scenario` runs a test twice, with packets arriving whole and byte by byte, demands the same bytes from the broker
  * in both, and checks at the end that everybody leaving leaves nothing behind.
  */
+import * as Effect from "effect/Effect";
 import assert from "node:assert/strict";
 import { makeAuthenticator } from "../../src/auth/identity/authenticator.ts";
 import type { Authorizer, Principal } from "../../src/auth/identity/authorizer.ts";
 import type { EnhancedAuthenticator } from "../../src/auth/identity/enhanced_authentication.ts";
 import { type AnonymousPolicy, type IdentityProvider, named } from "../../src/auth/identity/identity.ts";
+import { askBy } from "../../src/auth/identity/questions.ts";
 import { BrokerCore } from "../../src/broker/broker_core.ts";
 import type { ListenerTraits, Peer } from "../../src/broker/peer.ts";
 import { BROKER } from "../../src/broker/publish_source.ts";
@@ -86,10 +88,13 @@ export class World {
         () => options.anonymous ?? "true",
         options.providers ?? [TRUSTING],
         options.enhanced ?? [],
+        ASK,
       ),
       topics: new TopicCache(),
       authorizer: options.authorizer ??
-        { permissionsOf: (principal) => ({ ...ALL_PERMITTED, ...options.permissions?.(principal) }) },
+        {
+          permissionsOf: (principal, heard) => ASK({ ...ALL_PERMITTED, ...options.permissions?.(principal) }, heard),
+        },
       guards: this.guards,
       connectionsMax: () => options.connectionsMax ?? 1_000,
       clock: () => this.nowMs,
@@ -256,6 +261,7 @@ const TRUSTING: IdentityProvider = {
   name: "trusting",
   verify: ({ username }) => username === undefined ? undefined : { kind: "accept", identity: named(username) },
 };
+const ASK = askBy(Effect.runFork);
 const LISTENER: ListenerTraits = { name: "test", anonymous: undefined, versions: undefined };
 
 /** Makes a test of a scenario; see the head of this file. */

@@ -101,8 +101,8 @@ testWithTools(
     const direct = await world.open(DIRECT);
     const search = await world.open(world.searching);
     for (const [username, password, directly, searched] of LOGINS) {
-      assert.equal(await ask(direct.service, username, password), directly, `directly: ${username}`);
-      assert.equal(await ask(search.service, username, password), searched, `by search: ${username}`);
+      assert.equal(await ask(direct, username, password), directly, `directly: ${username}`);
+      assert.equal(await ask(search, username, password), searched, `by search: ${username}`);
     }
     assert.deepEqual([...direct.log, ...search.log], []);
   },
@@ -112,12 +112,12 @@ testWithTools("a directory gives the groups of a client, asked by the service ac
   await using world = await openWorld("plain");
   const service = { bindDn: SERVICE_DN, bindPasswordFile: world.path("password") };
   for (const changes of [world.searching, { ...DIRECT, ...service }]) {
-    const { service: provider } = await world.open({ ...changes, groupBase: GROUPS });
-    assert.equal(await ask(provider, "alice", "wonderland"), "accept alice [admins operators root]");
-    assert.equal(await ask(provider, "bob", "builder"), "accept bob [operators]");
-    assert.equal(await ask(provider, "a*(b)\\c,d+e=f#", "oddly"), "accept a*(b)\\c,d+e=f# [admins root]");
-    assert.equal(await ask(provider, "zürich", "alps"), "accept zürich");
-    assert.equal(await ask(provider, "alice", "x"), BAD_PASSWORD);
+    const rig = await world.open({ ...changes, groupBase: GROUPS });
+    assert.equal(await ask(rig, "alice", "wonderland"), "accept alice [admins operators root]");
+    assert.equal(await ask(rig, "bob", "builder"), "accept bob [operators]");
+    assert.equal(await ask(rig, "a*(b)\\c,d+e=f#", "oddly"), "accept a*(b)\\c,d+e=f# [admins root]");
+    assert.equal(await ask(rig, "zürich", "alps"), "accept zürich");
+    assert.equal(await ask(rig, "alice", "x"), BAD_PASSWORD);
   }
 });
 
@@ -126,9 +126,9 @@ testWithTools(
   [SLAPD],
   async () => {
     await using world = await openWorld("plain");
-    const { service: provider, log } = await world.open({ ...DIRECT, groupBase: GROUPS });
-    assert.equal(await ask(provider, "alice", "wonderland"), UNAVAILABLE);
-    assert.deepEqual(log.map((line) => line.fields!["error"]), [
+    const rig = await world.open({ ...DIRECT, groupBase: GROUPS });
+    assert.equal(await ask(rig, "alice", "wonderland"), UNAVAILABLE);
+    assert.deepEqual(rig.log.map((line) => line.fields!["error"]), [
       "ldap is unavailable: cannot search for groups: result code 32",
     ]);
   },
@@ -136,9 +136,9 @@ testWithTools(
 
 testWithTools("a name that fits two entries is refused, also with the password of one", [SLAPD], async () => {
   await using world = await openWorld("plain");
-  const { service: provider } = await world.open({ ...world.searching, searchFilter: "(mail={username})" });
-  assert.equal(await ask(provider, "shared@example.org", "wonderland"), "refuse 0x87 ldap_ambiguous");
-  assert.equal(await ask(provider, "other@example.org", "wonderland"), "pass");
+  const rig = await world.open({ ...world.searching, searchFilter: "(mail={username})" });
+  assert.equal(await ask(rig, "shared@example.org", "wonderland"), "refuse 0x87 ldap_ambiguous");
+  assert.equal(await ask(rig, "other@example.org", "wonderland"), "pass");
 });
 
 testWithTools(
@@ -146,23 +146,23 @@ testWithTools(
   [SLAPD],
   async () => {
     await using world = await openWorld("plain");
-    const { service: provider } = await world.open({
+    const rig = await world.open({
       ...world.searching,
       searchFilter: "(telephoneNumber={username})",
     });
-    assert.equal(await ask(provider, "+1 234", "wonderland"), "accept +1 234");
-    assert.equal(await ask(provider, "+1-2-3-4", "wonderland"), "refuse 0x86 username_mismatch");
+    assert.equal(await ask(rig, "+1 234", "wonderland"), "accept +1 234");
+    assert.equal(await ask(rig, "+1-2-3-4", "wonderland"), "refuse 0x86 username_mismatch");
   },
 );
 
 testWithTools("names that the service account may look for and not read close the door", [SLAPD], async () => {
   await using world = await openWorld("plain");
-  const { service: provider, log } = await world.open({
+  const rig = await world.open({
     ...world.searching,
     searchFilter: "(employeeNumber={username})",
   });
-  assert.equal(await ask(provider, "7", "wonderland"), UNAVAILABLE);
-  assert.match(String(log[0]!.fields!["error"]), /employeenumber of entries cannot be read/);
+  assert.equal(await ask(rig, "7", "wonderland"), UNAVAILABLE);
+  assert.match(String(rig.log[0]!.fields!["error"]), /employeenumber of entries cannot be read/);
 });
 
 testWithTools(
@@ -172,22 +172,22 @@ testWithTools(
     await using world = await openWorld("plain");
     await Deno.writeTextFile(world.path("password"), "wrong-one\n");
     const rig = await world.open(world.searching);
-    assert.equal(await ask(rig.service, "alice", "wonderland"), UNAVAILABLE);
+    assert.equal(await ask(rig, "alice", "wonderland"), UNAVAILABLE);
     assert(!JSON.stringify(rig.log).includes("wrong-one"));
     await Deno.writeTextFile(world.path("password"), SERVICE_PASSWORD);
     await rig.adjust(NOTICE_MS);
-    assert.equal(await ask(rig.service, "alice", "wonderland"), "accept alice");
+    assert.equal(await ask(rig, "alice", "wonderland"), "accept alice");
     await Deno.writeTextFile(world.path("password"), "");
     await rig.adjust(NOTICE_MS);
-    assert.equal(await ask(rig.service, "alice", "wonderland"), "accept alice");
+    assert.equal(await ask(rig, "alice", "wonderland"), "accept alice");
     assert.equal(rig.log.at(-1)!.message, "changed file refused, the old content stays in force");
   },
 );
 
 testWithTools("nobody in particular may not search this directory, which closes the door", [SLAPD], async () => {
   await using world = await openWorld("plain");
-  const { service: provider } = await world.open({ searchBase: PEOPLE });
-  assert.equal(await ask(provider, "alice", "wonderland"), UNAVAILABLE);
+  const rig = await world.open({ searchBase: PEOPLE });
+  assert.equal(await ask(rig, "alice", "wonderland"), UNAVAILABLE);
 });
 
 testWithTools("StartTLS and ldaps:// verify the directory by the given authority", [SLAPD, OPENSSL], async () => {
@@ -195,12 +195,12 @@ testWithTools("StartTLS and ldaps:// verify the directory by the given authority
   const caFile = world.path("ca.pem");
   const ldaps = { url: `ldaps://localhost:${world.slapd.tlsPort}` };
   for (const tls of [{ startTls: true }, ldaps]) {
-    const { service: trusted } = await world.open({ ...world.searching, ...tls, caFile });
+    const trusted = await world.open({ ...world.searching, ...tls, caFile });
     assert.equal(await ask(trusted, "alice", "wonderland"), "accept alice");
     assert.equal(await ask(trusted, "alice", "x"), BAD_PASSWORD);
-    const { service: untrusted, log } = await world.open({ ...world.searching, ...tls });
+    const untrusted = await world.open({ ...world.searching, ...tls });
     assert.equal(await ask(untrusted, "alice", "wonderland"), UNAVAILABLE);
-    assert.match(String(log[0]!.fields!["error"]), /cannot connect: invalid peer certificate/);
+    assert.match(String(untrusted.log[0]!.fields!["error"]), /cannot connect: invalid peer certificate/);
   }
 });
 
@@ -208,17 +208,17 @@ testWithTools("a certificate for another name is not the directory's", [SLAPD, O
   await using world = await openWorld("tls", "DNS:ldap.example.org");
   const caFile = world.path("ca.pem");
   for (const tls of [{ startTls: true }, { url: `ldaps://127.0.0.1:${world.slapd.tlsPort}` }]) {
-    const { service: provider, log } = await world.open({ ...DIRECT, ...tls, caFile });
-    assert.equal(await ask(provider, "alice", "wonderland"), UNAVAILABLE);
-    assert.match(String(log[0]!.fields!["error"]), /cannot connect: invalid peer certificate/);
+    const rig = await world.open({ ...DIRECT, ...tls, caFile });
+    assert.equal(await ask(rig, "alice", "wonderland"), UNAVAILABLE);
+    assert.match(String(rig.log[0]!.fields!["error"]), /cannot connect: invalid peer certificate/);
   }
 });
 
 testWithTools("StartTLS is not done without where the directory cannot do it", [SLAPD], async () => {
   await using world = await openWorld("plain");
-  const { service: provider, log } = await world.open({ ...DIRECT, startTls: true });
-  assert.equal(await ask(provider, "alice", "wonderland"), UNAVAILABLE);
-  assert.match(String(log[0]!.fields!["error"]), /cannot connect: StartTLS was refused/);
+  const rig = await world.open({ ...DIRECT, startTls: true });
+  assert.equal(await ask(rig, "alice", "wonderland"), UNAVAILABLE);
+  assert.match(String(rig.log[0]!.fields!["error"]), /cannot connect: StartTLS was refused/);
 });
 
 testWithTools("an authority that is put into the file later is trusted from then on", [SLAPD, OPENSSL], async () => {
@@ -228,29 +228,29 @@ testWithTools("an authority that is put into the file later is trusted from then
   const other = await makeServerCertificate(elsewhere.path);
   await Deno.copyFile(other.caFile, caFile);
   const rig = await world.open({ ...world.searching, startTls: true, caFile });
-  assert.equal(await ask(rig.service, "alice", "wonderland"), UNAVAILABLE);
+  assert.equal(await ask(rig, "alice", "wonderland"), UNAVAILABLE);
   await Deno.copyFile(world.path("ca.pem"), caFile);
   await rig.adjust(NOTICE_MS);
-  assert.equal(await ask(rig.service, "alice", "wonderland"), "accept alice");
+  assert.equal(await ask(rig, "alice", "wonderland"), "accept alice");
 });
 
 testWithTools("a directory that is gone opens no door", [SLAPD], async () => {
   await using world = await openWorld("plain");
   const providers = [await world.open(DIRECT), await world.open(world.searching)];
-  for (const { service } of providers) assert.equal(await ask(service, "alice", "wonderland"), "accept alice");
+  for (const rig of providers) assert.equal(await ask(rig, "alice", "wonderland"), "accept alice");
   await world.slapd.stop();
-  for (const { service, log } of providers) {
-    assert.equal(await ask(service, "alice", "wonderland"), UNAVAILABLE);
-    assert.equal(await ask(service, "nobody", "wonderland"), UNAVAILABLE);
-    assert(!JSON.stringify(log).includes("wonderland"));
+  for (const rig of providers) {
+    assert.equal(await ask(rig, "alice", "wonderland"), UNAVAILABLE);
+    assert.equal(await ask(rig, "nobody", "wonderland"), UNAVAILABLE);
+    assert(!JSON.stringify(rig.log).includes("wonderland"));
   }
 });
 
 testWithTools("many clients at once are all answered over a few connections", [SLAPD], async () => {
   await using world = await openWorld("plain");
-  const { service: provider } = await world.open({ ...world.searching, groupBase: GROUPS });
+  const rig = await world.open({ ...world.searching, groupBase: GROUPS });
   const verdicts = await Promise.all(
-    Array.from({ length: 100 }, (_, i) => ask(provider, i % 2 === 0 ? "alice" : "bob", "builder")),
+    Array.from({ length: 100 }, (_, i) => ask(rig, i % 2 === 0 ? "alice" : "bob", "builder")),
   );
   assert.deepEqual(new Set(verdicts.filter((_, i) => i % 2 === 0)), new Set([BAD_PASSWORD]));
   assert.deepEqual(new Set(verdicts.filter((_, i) => i % 2 === 1)), new Set(["accept bob [operators]"]));

@@ -6,7 +6,9 @@
  * taken between two operations, possibly in the middle of a turn, a step of the compactor or a start; whatever the old
  * process still does then is seen by nobody.
  */
+import * as Effect from "effect/Effect";
 import { makeAuthenticator } from "../../src/auth/identity/authenticator.ts";
+import { askBy } from "../../src/auth/identity/questions.ts";
 import { BrokerCore } from "../../src/broker/broker_core.ts";
 import { Counters } from "../../src/metrics/counters.ts";
 import type { SessionLimits } from "../../src/session/session_limits.ts";
@@ -186,9 +188,9 @@ export class Machine {
       counters,
       log: { level: 0, write: () => {}, limited: () => {} },
       limits: { ...LIMITS, inflightMax: this.#settings.inflightMax },
-      authenticator: makeAuthenticator(() => "true", [], []),
+      authenticator: makeAuthenticator(() => "true", [], [], ASK),
       topics: new TopicCache(),
-      authorizer: { permissionsOf: () => ALL_PERMITTED },
+      authorizer: { permissionsOf: (_principal, heard) => ASK(ALL_PERMITTED, heard) },
       guards: makeGuards(),
       connectionsMax: () => 10_000,
       clock: this.hostClock.steady.nowMs,
@@ -440,3 +442,5 @@ const LIMITS: SessionLimits = {
   isRecheckedOnDeliver: false,
   inflightBytesMax: 0,
 };
+
+const ASK = askBy(Effect.runFork);

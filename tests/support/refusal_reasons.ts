@@ -61,7 +61,7 @@ const REFUSING_FILES: Readonly<Record<string, Places>> = {
   "src/auth/identity/authenticator.ts": [REASON_FIELD],
   "src/auth/certificate.ts": [REASON_FIELD],
   "src/auth/http/http_auth.ts": [REFUSED_VERDICT],
-  "src/auth/token/jwt.ts": [REASON_FIELD, UNION, /\brefuse\("(\w+)"\)/g],
+  "src/auth/token/jwt.ts": [UNION, /\brefuse\("(\w+)"\)/g],
   "src/auth/token/jwt_claims.ts": [UNION],
   "src/auth/token/jwt_token.ts": [UNION],
   "src/auth/ldap/ldap.ts": [REFUSED_VERDICT],

@@ -2,60 +2,62 @@
  * A bound on what is done at once: a few at work, a line of others that wait, and nobody beyond it.
  *
  * A server that is asked about thousands of clients after a restart is kept at work and not run over; a client that
- * would wait for longer than a client waits is told at once to come back later.
+ * would wait for longer than a client waits is told at once to come back later. Effect's semaphore gives out the places
+ * in the order in which they were asked for; that few wait, and not for long, is added here.
  */
+import * as Effect from "effect/Effect";
+import * as Semaphore from "effect/Semaphore";
+import { BackendBusy } from "../identity/errors.ts";
+import { Standing } from "../identity/questions.ts";
+
+/** How many, and how long. */
+export interface LineBounds {
+  /** For whom the line is. */
+  readonly backend: BackendBusy["backend"];
+  readonly atWorkMax: number;
+  readonly waitingMax: number;
+  /** Longest wait; undefined = as long as it takes. */
+  readonly waitMs?: number;
+}
 
 /** See the head of this file. */
 export class WaitingLine {
-  #atWork = 0;
-  #isClosed = false;
-  /** In the order in which they came. */
-  readonly #waiting = new Set<(mayBegin: boolean) => void>();
-  readonly #atWorkMax: number;
-  readonly #waitingMax: number;
+  readonly #bounds: LineBounds;
+  readonly #places: Semaphore.Semaphore;
+  #waiting = 0;
 
-  constructor(atWorkMax: number, waitingMax: number) {
-    this.#atWorkMax = atWorkMax;
-    this.#waitingMax = waitingMax;
-  }
-
-  /**
-   * Waits for a place, at most `waitMs`.
-   *
-   * @returns True when work may begin, and `leave` must follow it; false when the line is full, or the time is over.
-   */
-  enter(waitMs: number): Promise<boolean> {
-    if (this.#isClosed) return Promise.resolve(false);
-    if (this.#atWork < this.#atWorkMax) {
-      this.#atWork++;
-      return Promise.resolve(true);
-    }
-    if (this.#waiting.size >= this.#waitingMax) return Promise.resolve(false);
-    return new Promise((resolve) => {
-      const settle = (mayBegin: boolean) => {
-        clearTimeout(timer);
-        this.#waiting.delete(settle);
-        resolve(mayBegin);
-      };
-      const timer = setTimeout(() => settle(false), waitMs);
-      this.#waiting.add(settle);
-    });
-  }
-
-  /** Gives a place back, which goes to the first in the line. */
-  leave(): void {
-    for (const settle of this.#waiting) return settle(true);
-    this.#atWork--;
-  }
-
-  /** Turns away all who wait and all who will come. */
-  close(): void {
-    this.#isClosed = true;
-    for (const settle of [...this.#waiting]) settle(false);
+  constructor(bounds: LineBounds) {
+    this.#bounds = bounds;
+    this.#places = Semaphore.makeUnsafe(bounds.atWorkMax);
   }
 
   /** How many wait. */
   get waiting(): number {
-    return this.#waiting.size;
+    return this.#waiting;
   }
+
+  /** Does the work as soon as there is a place for it. */
+  run<A, E>(work: Effect.Effect<A, E>): Effect.Effect<A, E | BackendBusy> {
+    return Effect.scoped(Effect.andThen(this.#enter, work));
+  }
+
+  /** A place for the scope around it. */
+  readonly #enter = Effect.suspend(() => {
+    const { backend, waitingMax, waitMs } = this.#bounds;
+    const busy = new BackendBusy({ backend });
+    if (this.#waiting >= waitingMax) return busy;
+    const place = this.#places.takeScoped(1);
+    const inTime = waitMs === undefined ? place : Effect.timeoutOrElse(place, { duration: waitMs, orElse: () => busy });
+    return Effect.flatMap(Standing, (standing) => {
+      standing.isWaiting = true;
+      this.#waiting++;
+      return Effect.ensuring(
+        inTime,
+        Effect.sync(() => {
+          standing.isWaiting = false;
+          this.#waiting--;
+        }),
+      );
+    });
+  });
 }

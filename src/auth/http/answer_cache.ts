@@ -6,11 +6,19 @@
  *   lives in this process only.
  * - Good answers and bad ones have a part each, of the same size, so that guessing passwords pushes nobody out. In each
  *   the answer that was not used for the longest time goes first.
- * - An answer that is under way is shared and then handed to all who waited, whether it is kept or not.
+ * - An answer that is under way is shared and then handed to all who waited, whether it is kept or not. A failure is
+ *   shared too, and never kept.
+ *
+ * What is under way is shared by Effect's cache. What is kept is not in it, because it has no parts and no way to look
+ * without a fiber.
  *
  * Bounds: two times `entriesMax` answers, and as many shared questions as are asked at once.
  */
+import * as Cache from "effect/Cache";
+import * as Clock from "effect/Clock";
+import * as Effect from "effect/Effect";
 import { createHmac, randomBytes } from "node:crypto";
+import type { Answer } from "../identity/questions.ts";
 
 /** An answer and how long it holds. */
 export interface Answered<A> {
@@ -21,46 +29,36 @@ export interface Answered<A> {
   readonly part: "good" | "bad";
 }
 
-/** See the head of this file. */
-export class AnswerCache<A> {
-  readonly #good: CachePart<A>;
-  readonly #bad: CachePart<A>;
-  readonly #underWay = new Map<string, Promise<A>>();
-  readonly #hashKey = randomBytes(32);
-  readonly #nowMs: () => number;
-
-  /** @param entriesMax Of each part; 0 keeps nothing. */
-  constructor(entriesMax: number, nowMs: () => number) {
-    this.#good = new CachePart(entriesMax);
-    this.#bad = new CachePart(entriesMax);
-    this.#nowMs = nowMs;
-  }
-
-  /**
-   * Answers from memory, or by asking.
-   *
-   * @param question All that the answer depends on, in a form in which different questions differ.
-   * @param ask Must not reject.
-   */
-  find(question: string, ask: () => Promise<Answered<A>>): A | Promise<A> {
-    const key = createHmac("sha256", this.#hashKey).update(question).digest("base64");
-    const nowMs = this.#nowMs();
-    const known = this.#good.find(key, nowMs) ?? this.#bad.find(key, nowMs);
-    if (known !== undefined) return known.answer;
-    let asking = this.#underWay.get(key);
-    if (asking === undefined) {
-      asking = this.#askAndKeep(key, ask).finally(() => this.#underWay.delete(key));
-      this.#underWay.set(key, asking);
-    }
-    return asking;
-  }
-
-  async #askAndKeep(key: string, ask: () => Promise<Answered<A>>): Promise<A> {
-    const { answer, keepMs, part } = await ask();
-    if (keepMs > 0) (part === "good" ? this.#good : this.#bad).keep(key, answer, this.#nowMs(), keepMs);
-    return answer;
-  }
-}
+/**
+ * Makes a cache: a function that answers a question from memory, or by asking.
+ *
+ * @param ask Gets all that the answer depends on, as a plain object of strings and lists.
+ * @param entriesMax Of each part; 0 keeps nothing.
+ */
+export const makeAnswerCache = Effect.fnUntraced(function* <Q extends object, A, E>(
+  ask: (question: Q) => Effect.Effect<Answered<A>, E>,
+  entriesMax: number,
+) {
+  const clock = yield* Clock.Clock;
+  const hashKey = randomBytes(32);
+  const keyOf = (question: Q) => createHmac("sha256", hashKey).update(JSON.stringify(question)).digest("base64");
+  const parts = { good: new CachePart<A>(entriesMax), bad: new CachePart<A>(entriesMax) };
+  const underWay = yield* Cache.make({
+    lookup: (question: Q) =>
+      Effect.map(ask(question), ({ answer, keepMs, part }) => {
+        if (keepMs > 0) parts[part].keep(keyOf(question), answer, clock.currentTimeMillisUnsafe(), keepMs);
+        return answer;
+      }),
+    capacity: Infinity,
+    timeToLive: 0,
+  });
+  return (question: Q): Answer<A, E> => {
+    const key = keyOf(question);
+    const nowMs = clock.currentTimeMillisUnsafe();
+    const known = parts.good.find(key, nowMs) ?? parts.bad.find(key, nowMs);
+    return known === undefined ? Cache.get(underWay, question) : known.answer;
+  };
+});
 
 interface Kept<A> {
   readonly answer: A;

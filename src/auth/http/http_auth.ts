@@ -21,12 +21,13 @@ import * as Context from "effect/Context";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import { isUtf8 } from "node:buffer";
-import { Log, type LogWriter } from "../../logging/log.ts";
+import { Log } from "../../logging/log.ts";
 import { ReasonCode } from "../../protocol/reason_codes.ts";
+import { tellUnavailable } from "../backend/unavailable_line.ts";
 import type { Credentials, IdentityProvider, Verdict } from "../identity/identity.ts";
-import { AnswerCache, type Answered } from "./answer_cache.ts";
-import { readVerdict } from "./http_answer.ts";
-import { type HttpAuthSettings, type HttpBackend, openHttpBackend } from "./http_backend.ts";
+import { type Answered, makeAnswerCache } from "./answer_cache.ts";
+import { type HttpVerdict, readVerdict } from "./http_answer.ts";
+import { type HttpAuthSettings, openHttpBackend } from "./http_backend.ts";
 
 /** The identity provider `http`. */
 export class HttpAuth extends Context.Service<HttpAuth, IdentityProvider>()("promptmq/auth/HttpAuth") {
@@ -38,7 +39,21 @@ export class HttpAuth extends Context.Service<HttpAuth, IdentityProvider>()("pro
         const log = yield* Log;
         const clock = yield* Clock.Clock;
         const backend = yield* openHttpBackend(settings.url, "identify a client", settings, log);
-        return HttpAuth.of(makeProvider(backend, settings, log, () => clock.currentTimeMillisUnsafe()));
+        const ask = (question: Question) =>
+          backend.ask(JSON.stringify(question), (value) => readVerdict(value, question.username)).pipe(
+            tellUnavailable(log),
+            Effect.map((verdict) =>
+              judge(verdict, question.username, settings.cacheTtlMs, clock.currentTimeMillisUnsafe())
+            ),
+          );
+        const find = yield* makeAnswerCache(ask, settings.cacheSize);
+        return HttpAuth.of({
+          name: "http",
+          verify: (credentials) => {
+            const { username, password } = credentials;
+            return username === undefined && password === undefined ? undefined : find(questionOf(credentials));
+          },
+        });
       }),
     );
 }
@@ -46,46 +61,34 @@ export class HttpAuth extends Context.Service<HttpAuth, IdentityProvider>()("pro
 /** The longest time that an answer other than allow is used again, in milliseconds. */
 export const BAD_ANSWER_KEEP_MS = 5000;
 
-function makeProvider(
-  backend: HttpBackend,
-  settings: HttpAuthSettings,
-  log: LogWriter,
-  nowMs: () => number,
-): IdentityProvider {
-  const cache = new AnswerCache<Verdict | undefined>(settings.cacheSize, nowMs);
-  const ask = async (question: string, username: string | undefined): Promise<Answered<Verdict | undefined>> => {
-    const outcome = await backend.ask(question);
-    if (outcome.kind === "busy") return once(BUSY);
-    const verdict = outcome.kind === "answer" ? readVerdict(outcome.value, username) : undefined;
-    if (verdict === undefined || typeof verdict === "string") {
-      const { error } = outcome.kind === "unavailable" ? outcome : backend.refuseAnswer(verdict!);
-      const fields = { backend: "http", error: error.message };
-      log.limited("http_unavailable", "warn", "identity backend unavailable", fields);
-      return once(UNAVAILABLE);
-    }
-    if (verdict.kind === "allow") {
-      const { identity } = verdict;
-      const { expiresAtMs = Infinity } = identity;
-      const keepMs = Math.min(settings.cacheTtlMs, expiresAtMs - nowMs());
-      if (expiresAtMs > nowMs()) return { answer: { kind: "accept", identity }, keepMs, part: "good" };
-    }
-    const keepMs = Math.min(settings.cacheTtlMs, BAD_ANSWER_KEEP_MS);
-    const answer = verdict.kind === "ignore" ? undefined : username === undefined ? DENIED_NOBODY : DENIED;
-    return { answer, keepMs, part: "bad" };
-  };
-  return {
-    name: "http",
-    verify: (credentials) => {
-      const { username, password } = credentials;
-      if (username === undefined && password === undefined) return undefined;
-      const question = questionOf(credentials);
-      return cache.find(question, () => ask(question, username));
-    },
-  };
+/** Members that the client did not give are missing in the JSON. */
+interface Question {
+  readonly clientId: string;
+  readonly username: string | undefined;
+  readonly password?: string;
+  readonly passwordBase64?: string;
+  readonly remoteAddress: string;
 }
 
-function questionOf({ clientId, username, password, remoteAddress }: Credentials): string {
-  return JSON.stringify({ clientId, username, ...passwordMember(password), remoteAddress });
+function judge(
+  verdict: HttpVerdict,
+  username: string | undefined,
+  cacheTtlMs: number,
+  nowMs: number,
+): Answered<Verdict | undefined> {
+  if (verdict.kind === "allow") {
+    const { identity } = verdict;
+    const leftMs = (identity.expiresAtMs ?? Infinity) - nowMs;
+    if (leftMs > 0) {
+      return { answer: { kind: "accept", identity }, keepMs: Math.min(cacheTtlMs, leftMs), part: "good" };
+    }
+  }
+  const answer = verdict.kind === "ignore" ? undefined : username === undefined ? DENIED_NOBODY : DENIED;
+  return { answer, keepMs: Math.min(cacheTtlMs, BAD_ANSWER_KEEP_MS), part: "bad" };
+}
+
+function questionOf({ clientId, username, password, remoteAddress }: Credentials): Question {
+  return { clientId, username, ...passwordMember(password), remoteAddress };
 }
 
 function passwordMember(password: Uint8Array | undefined): Record<string, string> {
@@ -95,15 +98,9 @@ function passwordMember(password: Uint8Array | undefined): Record<string, string
     : { passwordBase64: password.toBase64() };
 }
 
-function once<A>(answer: A): Answered<A> {
-  return { answer, keepMs: 0, part: "bad" };
-}
-
 function refuse(reasonCode: number, reason: string): Verdict {
   return { kind: "refuse", reasonCode, reason };
 }
 
 const DENIED = refuse(ReasonCode.BAD_USER_NAME_OR_PASSWORD, "http_denied");
 const DENIED_NOBODY = refuse(ReasonCode.NOT_AUTHORIZED, "http_denied");
-const UNAVAILABLE = refuse(ReasonCode.SERVER_UNAVAILABLE, "http_unavailable");
-const BUSY = refuse(ReasonCode.SERVER_BUSY, "http_busy");

@@ -9,8 +9,9 @@ import * as Effect from "effect/Effect";
 import type { LogWriter } from "../../logging/log.ts";
 import { failureText } from "../backend/failure_text.ts";
 import { followValue, isLoopbackHost, parseSecretLine } from "../backend/followed_value.ts";
+import { fetchAnswer, type NoAnswer } from "../backend/http_answer_bytes.ts";
 import { WaitingLine } from "../backend/waiting_line.ts";
-import { BackendSettingsInvalid, BackendUnavailable } from "../identity/errors.ts";
+import { type BackendBusy, BackendSettingsInvalid, BackendUnavailable } from "../identity/errors.ts";
 
 /** How to ask a server about identities and permissions. */
 export interface HttpAuthSettings {
@@ -30,12 +31,6 @@ export interface HttpAuthSettings {
   readonly concurrency: number;
 }
 
-/** What came of a question. */
-export type HttpOutcome =
-  | { readonly kind: "answer"; readonly value: unknown }
-  | { readonly kind: "unavailable"; readonly error: BackendUnavailable }
-  | { readonly kind: "busy" };
-
 /** Questions that wait until a request may be made. */
 export const HTTP_WAITING_MAX = 1000;
 
@@ -48,76 +43,53 @@ export class HttpBackend {
   readonly #operation: string;
   readonly #timeoutMs: number;
   readonly #token: () => string | undefined;
+  readonly #client: Deno.HttpClient;
   readonly #line: WaitingLine;
-  readonly #client = Deno.createHttpClient({});
-  #isClosed = false;
-  /** At most `concurrency`. */
-  readonly #underWay = new Map<AbortController, Promise<HttpOutcome>>();
 
-  /** @param operation Completes "cannot …", such as `identify a client`. */
-  constructor(url: URL, operation: string, settings: HttpAuthSettings, token: () => string | undefined) {
+  /**
+   * @param operation Completes "cannot …", such as `identify a client`.
+   * @param client Must be open for as long as somebody asks.
+   */
+  constructor(
+    url: URL,
+    operation: string,
+    settings: HttpAuthSettings,
+    token: () => string | undefined,
+    client: Deno.HttpClient,
+  ) {
+    const { timeoutMs, concurrency: atWorkMax } = settings;
     this.#url = url;
     this.#operation = operation;
-    this.#timeoutMs = settings.timeoutMs;
+    this.#timeoutMs = timeoutMs;
     this.#token = token;
-    this.#line = new WaitingLine(settings.concurrency, HTTP_WAITING_MAX);
+    this.#client = client;
+    this.#line = new WaitingLine({ backend: "http", atWorkMax, waitingMax: HTTP_WAITING_MAX, waitMs: timeoutMs });
   }
 
   /**
-   * Asks; never rejects.
+   * Asks.
    *
    * @param body JSON.
+   * @param read Takes out of the answer what was wanted, or says in a sentence what is wrong with it.
    */
-  async ask(body: string): Promise<HttpOutcome> {
-    if (!await this.#line.enter(this.#timeoutMs)) return { kind: "busy" };
-    const controller = new AbortController();
-    const timer = setTimeout(() => controller.abort(), this.#timeoutMs);
-    const asking = this.#request(body, controller.signal);
-    this.#underWay.set(controller, asking);
-    const outcome = await asking;
-    clearTimeout(timer);
-    this.#underWay.delete(controller);
-    this.#line.leave();
-    return outcome;
-  }
-
-  /** Cuts off what is under way, which ends as unavailable. */
-  async close(): Promise<void> {
-    this.#isClosed = true;
-    this.#line.close();
-    for (const controller of this.#underWay.keys()) controller.abort();
-    await Promise.all(this.#underWay.values());
-    this.#client.close();
-  }
-
-  /** An answer that does not say what it should. */
-  refuseAnswer(detail: string): HttpOutcome & { readonly kind: "unavailable" } {
-    return this.#unavailable(detail);
-  }
-
-  async #request(body: string, signal: AbortSignal): Promise<HttpOutcome> {
-    try {
-      const response = await fetch(this.#url, {
-        method: "POST",
-        redirect: "manual",
-        headers: this.#headers(),
-        body,
-        signal,
-        client: this.#client,
-      });
-      if (response.status !== 200) {
-        await response.body?.cancel();
-        return this.#unavailable(`the answer has status ${response.status}`);
-      }
-      const bytes = await readBounded(response);
-      if (bytes === undefined) return this.#unavailable(`the answer is larger than ${HTTP_ANSWER_BYTES_MAX} bytes`);
-      const value = parseJson(bytes);
-      return value === undefined ? this.#unavailable("the answer is no JSON") : { kind: "answer", value };
-    } catch (cause) {
-      if (this.#isClosed) return this.#unavailable("the broker stops", cause);
-      if (signal.aborted) return this.#unavailable(`no answer within ${this.#timeoutMs} ms`, cause);
-      return this.#unavailable(this.#describe(cause), cause);
-    }
+  ask<A extends object>(
+    body: string,
+    read: (answer: unknown) => A | string,
+  ): Effect.Effect<A, BackendUnavailable | BackendBusy> {
+    const init = { method: "POST", headers: this.#headers(), body, client: this.#client };
+    const asking = fetchAnswer(this.#url, init, HTTP_ANSWER_BYTES_MAX).pipe(
+      Effect.mapError((failure) => this.#unavailable(this.#describe(failure), failure.cause)),
+      Effect.timeoutOrElse({
+        duration: this.#timeoutMs,
+        orElse: () => this.#unavailable(`no answer within ${this.#timeoutMs} ms`),
+      }),
+      Effect.flatMap((bytes) => {
+        const value = parseJson(bytes);
+        const answer = value === undefined ? "the answer is no JSON" : read(value);
+        return typeof answer === "string" ? this.#unavailable(answer) : Effect.succeed(answer);
+      }),
+    );
+    return this.#line.run(asking);
   }
 
   #headers(): Record<string, string> {
@@ -130,13 +102,12 @@ export class HttpBackend {
   }
 
   /** The runtime's words repeat the address, whose query may be a secret. */
-  #describe(cause: unknown): string {
-    return failureText(cause).replace(/https?:\/\/[^\s)]+/g, this.#url.origin);
+  #describe({ detail, cause }: NoAnswer): string {
+    return detail ?? failureText(cause).replace(/https?:\/\/[^\s)]+/g, this.#url.origin);
   }
 
-  #unavailable(detail: string, cause?: unknown): HttpOutcome & { readonly kind: "unavailable" } {
-    const error = new BackendUnavailable({ backend: "http", operation: this.#operation, detail, cause });
-    return { kind: "unavailable", error };
+  #unavailable(detail: string, cause?: unknown): BackendUnavailable {
+    return new BackendUnavailable({ backend: "http", operation: this.#operation, detail, cause });
   }
 }
 
@@ -172,28 +143,17 @@ export const openHttpBackend = Effect.fnUntraced(function* (
   if (parsed.protocol === "http:" && !isLoopbackHost(parsed.hostname)) {
     log.write("warn", "credentials go to the backend in the clear", { backend: "http", host: parsed.hostname });
   }
-  return yield* Effect.acquireRelease(
-    Effect.sync(() => new HttpBackend(parsed, operation, settings, token)),
-    (backend) => Effect.promise(() => backend.close()),
+  const client = yield* Effect.acquireRelease(
+    Effect.sync(() => Deno.createHttpClient({})),
+    (opened) => Effect.sync(() => opened.close()),
   );
+  return new HttpBackend(parsed, operation, settings, token, client);
 });
 
 /** What may stand in a header. [RFC 6750, 2.1] */
 function parseToken(text: string): { readonly value: string } | { readonly problem: string } {
   const line = parseSecretLine(text);
   return "value" in line && !/^[\x21-\x7e]+$/.test(line.value) ? { problem: "is no bearer token" } : line;
-}
-
-async function readBounded(response: Response): Promise<Uint8Array | undefined> {
-  const chunks: Uint8Array[] = [];
-  let byteCount = 0;
-  for await (const chunk of response.body ?? []) {
-    byteCount += chunk.length;
-    // Leaving the loop cancels the rest of the body.
-    if (byteCount > HTTP_ANSWER_BYTES_MAX) return undefined;
-    chunks.push(chunk);
-  }
-  return new Uint8Array(await new Blob(chunks as Uint8Array<ArrayBuffer>[]).arrayBuffer());
 }
 
 function parseJson(bytes: Uint8Array): unknown {

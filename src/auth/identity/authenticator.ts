@@ -3,17 +3,21 @@
  *
  * The broker asks once per CONNECT. Each provider accepts, refuses, or passes; the first verdict wins. When all pass, a
  * client that gave a name or a password is refused where there are providers, since nobody could confirm it; any other
- * is up to the anonymous policy. `loopback`, the default, lets in peers on this host only.
+ * is up to the anonymous policy. `loopback`, the default, lets in peers on this host only. A provider whose backend fails
+ * refuses: nobody behind it is asked.
  */
 import * as Context from "effect/Context";
+import * as Effect from "effect/Effect";
 import { ReasonCode } from "../../protocol/reason_codes.ts";
 import type { EnhancedAuthenticator } from "./enhanced_authentication.ts";
+import type { Backend, BackendBusy } from "./errors.ts";
 import { type AnonymousPolicy, type Credentials, type IdentityProvider, named, type Verdict } from "./identity.ts";
+import type { Answer, Ask, TakeBack } from "./questions.ts";
 
 /** The chain of providers. */
 export class Authenticator extends Context.Service<Authenticator, {
-  /** Decides on a CONNECT; a promise only when a provider has to wait. */
-  authenticate(credentials: Credentials): Verdict | Promise<Verdict>;
+  /** Decides on a CONNECT; `heard` is called as `Ask` says, later only when a provider has to wait. */
+  authenticate(credentials: Credentials, heard: (verdict: Verdict) => void): TakeBack | undefined;
   /** The provider of an enhanced authentication method, or undefined when there is none. [MQTT 5.0, 4.12] */
   enhanced(method: string): EnhancedAuthenticator | undefined;
 }>()("promptmq/auth/Authenticator") {}
@@ -24,19 +28,21 @@ export class Authenticator extends Context.Service<Authenticator, {
  * @param policy Read with every CONNECT, so that a reload takes effect.
  * @param providers Asked in this order.
  * @param enhanced One per method.
+ * @param ask Asks those that have to wait.
  */
 export function makeAuthenticator(
   policy: () => AnonymousPolicy,
   providers: readonly IdentityProvider[],
   enhanced: readonly EnhancedAuthenticator[],
+  ask: Ask,
 ): Authenticator["Service"] {
   const methods = new Map(enhanced.map((authenticator) => [authenticator.method, authenticator]));
   return {
-    authenticate: (credentials) => {
-      const verdict = askInTurn(providers, 0, credentials);
-      const settle = (known: Verdict | undefined) => known ?? unclaimed(providers, policy, credentials);
-      return verdict instanceof Promise ? verdict.then(settle) : settle(verdict);
-    },
+    authenticate: (credentials, heard) =>
+      ask(
+        askInTurn(providers, 0, credentials),
+        (verdict) => heard(verdict ?? unclaimed(providers, policy, credentials)),
+      ),
     enhanced: (method) => methods.get(method),
   };
 }
@@ -46,13 +52,22 @@ function askInTurn(
   providers: readonly IdentityProvider[],
   index: number,
   credentials: Credentials,
-): Verdict | undefined | Promise<Verdict | undefined> {
+): Answer<Verdict | undefined> {
   for (let i = index; i < providers.length; i++) {
-    const verdict = providers[i]!.verify(credentials);
-    if (verdict instanceof Promise) {
-      return verdict.then((late) => late ?? askInTurn(providers, i + 1, credentials));
+    const answer = providers[i]!.verify(credentials);
+    if (Effect.isEffect(answer)) {
+      return answer.pipe(
+        Effect.catchTags({
+          BackendUnavailable: ({ backend }) => Effect.succeed(UNAVAILABLE[backend]),
+          BackendBusy: ({ backend }) => Effect.succeed(BUSY[backend]),
+        }),
+        Effect.flatMap((late) => {
+          const next = late ?? askInTurn(providers, i + 1, credentials);
+          return Effect.isEffect(next) ? next : Effect.succeed(next);
+        }),
+      );
     }
-    if (verdict !== undefined) return verdict;
+    if (answer !== undefined) return answer;
   }
   return undefined;
 }
@@ -82,4 +97,16 @@ const UNKNOWN_USER: Verdict = {
   kind: "refuse",
   reasonCode: ReasonCode.BAD_USER_NAME_OR_PASSWORD,
   reason: "unknown_user",
+};
+/** A backend that gives no answer opens no door. */
+const UNAVAILABLE: Readonly<Record<Backend, Verdict>> = {
+  "password-file": { kind: "refuse", reasonCode: ReasonCode.SERVER_UNAVAILABLE, reason: "hash_failed" },
+  jwt: { kind: "refuse", reasonCode: ReasonCode.SERVER_UNAVAILABLE, reason: "jwt_unavailable" },
+  ldap: { kind: "refuse", reasonCode: ReasonCode.SERVER_UNAVAILABLE, reason: "ldap_unavailable" },
+  http: { kind: "refuse", reasonCode: ReasonCode.SERVER_UNAVAILABLE, reason: "http_unavailable" },
+};
+const BUSY: Readonly<Record<BackendBusy["backend"], Verdict>> = {
+  "password-file": { kind: "refuse", reasonCode: ReasonCode.SERVER_BUSY, reason: "hash_queue_full" },
+  ldap: { kind: "refuse", reasonCode: ReasonCode.SERVER_BUSY, reason: "ldap_busy" },
+  http: { kind: "refuse", reasonCode: ReasonCode.SERVER_BUSY, reason: "http_busy" },
 };

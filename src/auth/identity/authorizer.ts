@@ -5,6 +5,7 @@
 import * as Context from "effect/Context";
 import type { Permissions } from "../../topics/permissions.ts";
 import type { Identity } from "./identity.ts";
+import type { TakeBack } from "./questions.ts";
 
 /** The client that asks. */
 export interface Principal extends Identity {
@@ -14,9 +15,10 @@ export interface Principal extends Identity {
 /** See the head of this file. */
 export class Authorizer extends Context.Service<Authorizer, {
   /**
-   * Finds the rules that hold for a client; a promise only when a backend has to be asked. Never throws or rejects.
+   * Finds the rules that hold for a client.
    *
-   * @returns undefined when a backend gave no answer: the client is refused.
+   * @param heard Called as `Ask` says, later only when a backend has to be asked; undefined when that gave no answer:
+   *   the client is refused.
    */
-  permissionsOf(principal: Principal): Permissions | Promise<Permissions | undefined>;
+  permissionsOf(principal: Principal, heard: (permissions: Permissions | undefined) => void): TakeBack | undefined;
 }>()("promptmq/auth/Authorizer") {}

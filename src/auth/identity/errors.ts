@@ -20,10 +20,15 @@ export class AuthFileInvalid extends Data.TaggedError("AuthFileInvalid")<{
   override readonly [Runtime.errorExitCode] = CONFIG_EXIT_CODE;
 }
 
-/** A directory, an HTTP server or a key server gave no usable answer. The client it was asked for is refused. */
+/** What is asked about clients and may fail, as in `auth.chain`. */
+export type Backend = "password-file" | "jwt" | "ldap" | "http";
+
+/**
+ * A directory, an HTTP server or a key server gave no usable answer, or a hash could not be computed. The client it was
+ * asked for is refused.
+ */
 export class BackendUnavailable extends Data.TaggedError("BackendUnavailable")<{
-  /** As in `auth.chain`, such as `ldap`. */
-  readonly backend: string;
+  readonly backend: Backend;
   /** What was wanted of it, such as `bind`. */
   readonly operation: string;
   /** One sentence without secrets: what came instead of an answer. */
@@ -32,6 +37,15 @@ export class BackendUnavailable extends Data.TaggedError("BackendUnavailable")<{
 }> {
   override get message(): string {
     return `${this.backend} is unavailable: cannot ${this.operation}: ${this.detail}`;
+  }
+}
+
+/** More clients wait than can be asked about. The client is refused, and may come back. */
+export class BackendBusy extends Data.TaggedError("BackendBusy")<{
+  readonly backend: Exclude<Backend, "jwt">;
+}> {
+  override get message(): string {
+    return `${this.backend} is busy: more clients wait than can be asked about`;
   }
 }
 

@@ -3,6 +3,8 @@
  * broker have in common.
  */
 import type { AccessRule } from "./access_rule.ts";
+import type { BackendBusy, BackendUnavailable } from "./errors.ts";
+import type { Answer } from "./questions.ts";
 
 /** `auth.allow-anonymous`, and the same of one listener. */
 export type AnonymousPolicy = "true" | "false" | "loopback";
@@ -59,7 +61,7 @@ export type Verdict =
     readonly reason: string;
   };
 
-/** One identity provider; undefined passes the question on. Never throws and never rejects. */
+/** One identity provider; undefined passes the question on. */
 export interface IdentityProvider {
   /** As in `auth.chain`. */
   readonly name: string;
@@ -67,8 +69,9 @@ export interface IdentityProvider {
    * Decides about credentials.
    *
    * Obligations: pass only when the credentials are not for this provider (no password, unknown user, not a token);
-   * refuse when they are for it and wrong; refuse with 0x88 when its backend gives no answer in time, so that a backend
-   * that is down opens no door. Comparisons of secrets take the same time whatever is wrong.
+   * refuse when they are for it and wrong; fail when its backend gives no answer in time, so that a backend that is down
+   * opens no door. What is known at once is answered at once; a fiber is for what has to be waited for. Comparisons of
+   * secrets take the same time whatever is wrong.
    */
-  verify(credentials: Credentials): Verdict | undefined | Promise<Verdict | undefined>;
+  verify(credentials: Credentials): Answer<Verdict | undefined, BackendUnavailable | BackendBusy>;
 }

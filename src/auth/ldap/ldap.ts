@@ -23,20 +23,20 @@ import * as Context from "effect/Context";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import { X509Certificate } from "node:crypto";
-import { Log, type LogWriter } from "../../logging/log.ts";
+import { Log } from "../../logging/log.ts";
 import { ReasonCode } from "../../protocol/reason_codes.ts";
 import { followValue, isLoopbackHost, parseSecretLine } from "../backend/followed_value.ts";
+import { tellUnavailable } from "../backend/unavailable_line.ts";
 import { WaitingLine } from "../backend/waiting_line.ts";
-import { BackendSettingsInvalid, BackendUnavailable } from "../identity/errors.ts";
-import type { Credentials, IdentityProvider, Verdict } from "../identity/identity.ts";
-import { askDirectory, type LdapOutcome, type LdapSecrets } from "./ldap_conversation.ts";
-import { type LdapPlan, type LdapSettings, planLdap } from "./ldap_settings.ts";
+import { BackendSettingsInvalid } from "../identity/errors.ts";
+import type { IdentityProvider, Verdict } from "../identity/identity.ts";
+import { askDirectory, type LdapOutcome } from "./ldap_conversation.ts";
+import { type LdapSettings, planLdap } from "./ldap_settings.ts";
 
 /** The identity provider `ldap`. */
 export class Ldap extends Context.Service<Ldap, IdentityProvider>()("promptmq/auth/Ldap") {
   /**
-   * Fails when the settings make no sense or a file cannot be used; does not connect. Files are followed. Conversations
-   * that are under way when the scope closes are cut off and end as unavailable.
+   * Fails when the settings make no sense or a file cannot be used; does not connect. Files are followed.
    */
   static readonly layer = (settings: LdapSettings) =>
     Layer.effect(
@@ -62,66 +62,27 @@ export class Ldap extends Context.Service<Ldap, IdentityProvider>()("promptmq/au
             host: plan.target.hostname,
           });
         }
-        const secrets = () => ({ ca: ca(), bindPassword: bindPassword() });
-        const directory = new Directory(plan, settings.connections, secrets, log);
-        yield* Effect.addFinalizer(() => Effect.promise(() => directory.close()));
-        return Ldap.of({ name: "ldap", verify: (credentials) => directory.verify(credentials) });
+        const { timeoutMs: waitMs } = plan;
+        const { connections: atWorkMax } = settings;
+        const line = new WaitingLine({ backend: "ldap", atWorkMax, waitingMax: LDAP_WAITING_MAX, waitMs });
+        return Ldap.of({
+          name: "ldap",
+          verify: ({ username, password }) => {
+            if (username === undefined || username === "" || password === undefined) return undefined;
+            if (password.length === 0 || password.includes(0)) return BAD_PASSWORD;
+            const asking = Effect.suspend(() => {
+              const secrets = { ca: ca(), bindPassword: bindPassword() };
+              return askDirectory(plan, secrets, username, password);
+            });
+            return line.run(asking).pipe(tellUnavailable(log), Effect.map(verdictOf));
+          },
+        });
       }),
     );
 }
 
 /** CONNECT packets that wait for a conversation; more are told that the broker is busy. */
 export const LDAP_WAITING_MAX = 1000;
-
-class Directory {
-  readonly #plan: LdapPlan;
-  readonly #secrets: () => LdapSecrets;
-  readonly #log: LogWriter;
-  readonly #line: WaitingLine;
-  /** At most `connections`. */
-  readonly #underWay = new Map<AbortController, Promise<unknown>>();
-
-  constructor(plan: LdapPlan, connections: number, secrets: () => LdapSecrets, log: LogWriter) {
-    this.#plan = plan;
-    this.#secrets = secrets;
-    this.#log = log;
-    this.#line = new WaitingLine(connections, LDAP_WAITING_MAX);
-  }
-
-  verify({ username, password }: Credentials): Verdict | undefined | Promise<Verdict | undefined> {
-    if (username === undefined || username === "" || password === undefined) return undefined;
-    if (password.length === 0 || password.includes(0)) return BAD_PASSWORD;
-    return this.#verifyInTurn(username, password);
-  }
-
-  async close(): Promise<void> {
-    this.#line.close();
-    for (const controller of this.#underWay.keys()) controller.abort();
-    await Promise.allSettled(this.#underWay.values());
-  }
-
-  async #verifyInTurn(username: string, password: Uint8Array): Promise<Verdict | undefined> {
-    if (!await this.#line.enter(this.#plan.timeoutMs)) return BUSY;
-    const controller = new AbortController();
-    const timer = setTimeout(() => controller.abort(), this.#plan.timeoutMs);
-    const asking = askDirectory(this.#plan, this.#secrets(), username, password, controller.signal);
-    this.#underWay.set(controller, asking);
-    try {
-      return verdictOf(await asking);
-    } catch (error) {
-      if (!(error instanceof BackendUnavailable)) throw error;
-      this.#log.limited("ldap_unavailable", "warn", "identity backend unavailable", {
-        backend: error.backend,
-        error: error.message,
-      });
-      return UNAVAILABLE;
-    } finally {
-      clearTimeout(timer);
-      this.#underWay.delete(controller);
-      this.#line.leave();
-    }
-  }
-}
 
 function verdictOf(outcome: LdapOutcome): Verdict | undefined {
   switch (outcome.kind) {
@@ -147,8 +108,6 @@ function refuse(reasonCode: number, reason: string): Verdict {
 }
 
 const BAD_PASSWORD = refuse(ReasonCode.BAD_USER_NAME_OR_PASSWORD, "bad_password");
-const UNAVAILABLE = refuse(ReasonCode.SERVER_UNAVAILABLE, "ldap_unavailable");
-const BUSY = refuse(ReasonCode.SERVER_BUSY, "ldap_busy");
 
 /** Every block must be a certificate, or a mistake in the file would show as a directory that is not trusted. */
 function parseCertificates(text: string): { readonly value: string } | { readonly problem: string } {

@@ -9,8 +9,10 @@
  * - StartTLS ends the part that anyone could have written: bytes that came behind its answer, before TLS began, end the
  *   connection, or they would be taken for answers of the server. [RFC 4511, 4.14.1]
  * - The certificate of the server and its name are always verified.
- * - Whoever opens it gives a signal that ends everything, which is how a server that does not answer is left.
+ * - `destroy` ends everything at any time, which is how a server that does not answer is left.
  * - An answer and everything of one question together are bounded in bytes.
+ *
+ * Bytes are exchanged by promises here; `ldap_conversation.ts` makes effects of them and owns the connection.
  *
  * All methods reject with an Error, without secrets in its message, when the server does not do its part; the
  * connection is of no use then. A result code is an answer, whatever it says.
@@ -48,34 +50,20 @@ export interface SearchOutcome {
 
 /** See the head of this file. */
 export class LdapConnection {
-  #conn: Deno.Conn;
+  #conn: Deno.Conn | undefined;
+  #isDestroyed = false;
   #received: Uint8Array = new Uint8Array(0);
   #messageId = 0;
   #answerBytes = 0;
-  readonly #signal: AbortSignal;
-  readonly #abort = () => this.#destroy();
 
-  private constructor(conn: Deno.Conn, signal: AbortSignal) {
-    this.#conn = conn;
-    this.#signal = signal;
-    signal.addEventListener("abort", this.#abort);
-  }
-
-  /** Connects, with TLS if there is to be one. `signal` ends the connection at any time, also later. */
-  static async open(target: LdapTarget, signal: AbortSignal): Promise<LdapConnection> {
-    signal.throwIfAborted();
+  /** Connects, with TLS if there is to be one. Called once, before all else. @param signal Gives up connecting. */
+  async open(target: LdapTarget, signal: AbortSignal): Promise<void> {
     const { hostname, port } = target;
     const tcp = await Deno.connect({ hostname, port, signal });
-    const connection = new LdapConnection(tcp, signal);
-    try {
-      tcp.setNoDelay(true);
-      if (target.security === "starttls") await connection.#requestTls();
-      if (target.security !== "plain") await connection.#beginTls(tcp, target);
-      return connection;
-    } catch (error) {
-      connection.#end();
-      throw error;
-    }
+    this.#own(tcp);
+    tcp.setNoDelay(true);
+    if (target.security === "starttls") await this.#requestTls();
+    if (target.security !== "plain") await this.#beginTls(tcp, target);
   }
 
   /**
@@ -108,14 +96,19 @@ export class LdapConnection {
     return { code: isOver ? ResultCode.SIZE_LIMIT_EXCEEDED : code, entries };
   }
 
-  /** Says goodbye and closes; never rejects. */
-  async close(): Promise<void> {
+  /** Says goodbye. */
+  async unbind(): Promise<void> {
+    await this.#write(unbindRequest(++this.#messageId));
+  }
+
+  /** Closes; whatever is under way rejects. */
+  destroy(): void {
+    this.#isDestroyed = true;
     try {
-      await this.#write(unbindRequest(++this.#messageId));
+      this.#conn?.close();
     } catch {
-      // It is closed already, by the other side or by the signal.
+      // Closed already, or handed over to TLS, which `#beginTls` closes.
     }
-    this.#end();
   }
 
   async #requestTls(): Promise<void> {
@@ -126,16 +119,20 @@ export class LdapConnection {
 
   async #beginTls(tcp: Deno.TcpConn, { hostname, ca }: LdapTarget): Promise<void> {
     const tls = await Deno.startTls(tcp, { hostname, ...(ca === undefined ? {} : { caCerts: [ca] }) });
-    this.#conn = tls;
-    if (this.#signal.aborted) this.#destroy();
+    this.#own(tls);
     await tls.handshake();
+  }
+
+  #own(conn: Deno.Conn): void {
+    this.#conn = conn;
+    if (this.#isDestroyed) this.destroy();
   }
 
   async #ask(request: Uint8Array, tag: number, onEntry?: (entry: Entry) => void): Promise<number> {
     const messageId = this.#messageId;
     this.#answerBytes = 0;
     await this.#write(request);
-    // Ends: every answer counts towards the bound in bytes, and the signal closes the connection.
+    // Ends: every answer counts towards the bound in bytes, and the connection is closed when its time is over.
     for (;;) {
       const answer = await this.#nextAnswer();
       if (answer.messageId === 0) throw new Error("the server ended the connection");
@@ -166,7 +163,7 @@ export class LdapConnection {
   /** Bounded, because nothing is received while a whole answer waits, and an answer is bounded. */
   async #receive(): Promise<void> {
     const chunk = new Uint8Array(CHUNK_BYTES);
-    const size = await this.#conn.read(chunk);
+    const size = await this.#conn!.read(chunk);
     if (size === null) throw new Error("the connection was closed");
     const joined = new Uint8Array(this.#received.length + size);
     joined.set(this.#received);
@@ -175,20 +172,7 @@ export class LdapConnection {
   }
 
   async #write(bytes: Uint8Array): Promise<void> {
-    for (let at = 0; at < bytes.length;) at += await this.#conn.write(bytes.subarray(at));
-  }
-
-  #end(): void {
-    this.#signal.removeEventListener("abort", this.#abort);
-    this.#destroy();
-  }
-
-  #destroy(): void {
-    try {
-      this.#conn.close();
-    } catch {
-      // Closed already, or handed over to TLS, which `#beginTls` closes.
-    }
+    for (let at = 0; at < bytes.length;) at += await this.#conn!.write(bytes.subarray(at));
   }
 }
 

@@ -11,6 +11,7 @@
  * A directory compares names loosely: `alice`, `ALICE` and ` alice ` are one entry. Rules and bans compare exactly, so
  * an identity has the name as the directory writes it, or a client could slip out of a rule by writing it otherwise.
  */
+import * as Effect from "effect/Effect";
 import { failureText } from "../backend/failure_text.ts";
 import { BackendUnavailable } from "../identity/errors.ts";
 import { LdapConnection } from "./ldap_connection.ts";
@@ -33,104 +34,125 @@ export type LdapOutcome =
 export const LDAP_GROUPS_MAX = 1000;
 
 /**
- * Asks about one client.
+ * Asks about one client; fails when the directory does not do its part, and is over in time either way. The connection
+ * is closed whatever ends the conversation.
  *
  * @param username Not empty.
  * @param password Not empty.
- * @param signal Ends the conversation.
- * @throws BackendUnavailable when the directory does not do its part; rejects with nothing else.
  */
-export async function askDirectory(
+export function askDirectory(
   plan: LdapPlan,
   secrets: LdapSecrets,
   username: string,
   password: Uint8Array,
-  signal: AbortSignal,
-): Promise<LdapOutcome> {
-  const target = { ...plan.target, ca: secrets.ca };
-  const connection = await attempt(plan, "connect", signal, () => LdapConnection.open(target, signal));
-  try {
-    return await new Conversation(plan, secrets, signal, connection).identify(username, password);
-  } finally {
-    await connection.close();
-  }
+): Effect.Effect<LdapOutcome, BackendUnavailable> {
+  return Effect.suspend(() => new Conversation(plan, secrets).identify(username, password));
 }
 
 type Known = { readonly kind: "known"; readonly username: string; readonly dn: string };
 type NotKnown = Exclude<LdapOutcome, { readonly kind: "known" }>;
 
+type Step<A> = Effect.Effect<A, BackendUnavailable>;
+
 class Conversation {
   readonly #plan: LdapPlan;
   readonly #secrets: LdapSecrets;
-  readonly #signal: AbortSignal;
-  readonly #connection: LdapConnection;
+  readonly #connection = new LdapConnection();
+  /** What is being done, for the one that gives up. */
+  #operation = "connect";
 
-  constructor(plan: LdapPlan, secrets: LdapSecrets, signal: AbortSignal, connection: LdapConnection) {
+  constructor(plan: LdapPlan, secrets: LdapSecrets) {
     this.#plan = plan;
     this.#secrets = secrets;
-    this.#signal = signal;
-    this.#connection = connection;
   }
 
-  async identify(username: string, password: Uint8Array): Promise<LdapOutcome> {
-    const { user, groups } = this.#plan;
+  identify(username: string, password: Uint8Array): Step<LdapOutcome> {
+    const { timeoutMs } = this.#plan;
+    return this.#identify(username, password).pipe(
+      Effect.timeoutOrElse({
+        duration: timeoutMs,
+        orElse: () => this.#fail(this.#operation, `no answer within ${timeoutMs} ms`),
+      }),
+      Effect.ensuring(Effect.sync(() => this.#connection.destroy())),
+    );
+  }
+
+  readonly #identify = Effect.fnUntraced({ self: this }, function* (
+    this: Conversation,
+    username: string,
+    password: Uint8Array,
+  ) {
+    const { user, target } = this.#plan;
+    const { ca } = this.#secrets;
+    yield* this.#step("connect", (connection, signal) => connection.open({ ...target, ca }, signal));
     const found = user.kind === "direct"
-      ? await this.#bindDirectly(user, username, password)
-      : await this.#searchAndBind(user, username, password);
-    if (found.kind !== "known") return found;
-    if (groups === undefined) return { kind: "known", username: found.username, groups: [] };
-    // A client need not have the right to read groups; only where there is no service account it asks itself.
-    if (user.kind === "search" || this.#plan.serviceDn !== undefined) await this.#becomeService();
-    return { kind: "known", username: found.username, groups: await this.#groupsOf(found, groups) };
-  }
+      ? yield* this.#bindDirectly(user, username, password)
+      : yield* this.#searchAndBind(user, username, password);
+    const outcome = found.kind === "known"
+      ? { kind: "known" as const, username: found.username, groups: yield* this.#groupsOf(found) }
+      : found;
+    // What was found out does not depend on how the directory takes the end.
+    yield* Effect.ignore(this.#step("say goodbye", (connection) => connection.unbind()));
+    return outcome;
+  });
 
-  async #bindDirectly(
+  readonly #bindDirectly = Effect.fnUntraced({ self: this }, function* (
+    this: Conversation,
     user: UserPlan & { readonly kind: "direct" },
     username: string,
     password: Uint8Array,
-  ): Promise<Known | NotKnown> {
+  ) {
     const dn = fillDn(user.dn, username);
-    const refusal = await this.#bindAsClient(dn, password);
+    const known: Known = { kind: "known", username, dn };
+    const refusal = yield* this.#bindAsClient(dn, password);
     if (refusal !== undefined) return refusal;
-    if (user.nameAttribute === undefined) return { kind: "known", username, dn };
-    const { code, entries: [entry] } = await this.#step(
+    const { nameAttribute } = user;
+    if (nameAttribute === undefined) return known;
+    const { code, entries: [entry] } = yield* this.#step(
       "read the entry of a client",
-      (connection) => connection.search(this.#search(dn, "base", ANY_ENTRY, [user.nameAttribute!], 1)),
+      (connection) => connection.search(this.#search(dn, "base", ANY_ENTRY, [nameAttribute], 1)),
     );
     // Not every directory lets clients read themselves; the name is then as the client wrote it.
     const names = code === ResultCode.SUCCESS && entry !== undefined ? namesOf(entry) : [];
-    return names.length === 0 ? { kind: "known", username, dn } : spelled(names, username, dn);
-  }
+    return names.length === 0 ? known : spelled(names, username, dn);
+  });
 
-  async #searchAndBind(
+  readonly #searchAndBind = Effect.fnUntraced({ self: this }, function* (
+    this: Conversation,
     user: UserPlan & { readonly kind: "search" },
     username: string,
     password: Uint8Array,
-  ): Promise<Known | NotKnown> {
-    if (this.#plan.serviceDn !== undefined) await this.#becomeService();
+  ) {
+    if (this.#plan.serviceDn !== undefined) yield* this.#becomeService();
     const { nameAttributes } = user.filter;
     const attributes = nameAttributes.length === 0 ? NO_ATTRIBUTES : nameAttributes;
     const filter = user.filter.encode({ username });
     const operation = "search for a client";
-    const { code, entries: [entry] } = await this.#step(
+    const { code, entries: [entry] } = yield* this.#step(
       operation,
       (connection) => connection.search(this.#search(user.base, "subtree", filter, attributes, 1)),
     );
-    if (code === ResultCode.SIZE_LIMIT_EXCEEDED) return { kind: "ambiguous" };
-    if (code !== ResultCode.SUCCESS) return this.#fail(operation, `result code ${code}`);
-    if (entry === undefined) return { kind: "unknown" };
-    if (entry.dn === "") return this.#fail(operation, "an entry without a name was found");
-    const refusal = await this.#bindAsClient(entry.dn, password);
+    if (code === ResultCode.SIZE_LIMIT_EXCEEDED) return { kind: "ambiguous" } as const;
+    if (code !== ResultCode.SUCCESS) return yield* this.#fail(operation, `result code ${code}`);
+    if (entry === undefined) return { kind: "unknown" } as const;
+    if (entry.dn === "") return yield* this.#fail(operation, "an entry without a name was found");
+    const refusal = yield* this.#bindAsClient(entry.dn, password);
     if (refusal !== undefined) return refusal;
-    if (nameAttributes.length === 0) return { kind: "known", username, dn: entry.dn };
+    if (nameAttributes.length === 0) return { kind: "known", username, dn: entry.dn } as const;
     const names = namesOf(entry);
-    if (names.length === 0) return this.#fail(operation, `${nameAttributes.join(" and ")} of entries cannot be read`);
+    if (names.length === 0) {
+      return yield* this.#fail(operation, `${nameAttributes.join(" and ")} of entries cannot be read`);
+    }
     return spelled(names, username, entry.dn);
-  }
+  });
 
-  async #bindAsClient(dn: string, password: Uint8Array): Promise<NotKnown | undefined> {
+  readonly #bindAsClient = Effect.fnUntraced({ self: this }, function* (
+    this: Conversation,
+    dn: string,
+    password: Uint8Array,
+  ) {
     const operation = "check a password";
-    const code = await this.#step(operation, (connection) => connection.bind(dn, password));
+    const code = yield* this.#step(operation, (connection) => connection.bind(dn, password));
     switch (code) {
       case ResultCode.SUCCESS:
         return undefined;
@@ -138,43 +160,46 @@ class Conversation {
       case ResultCode.INAPPROPRIATE_AUTHENTICATION:
       case ResultCode.NO_SUCH_OBJECT:
       case ResultCode.INVALID_DN_SYNTAX:
-        return { kind: "wrong_password" };
+        return { kind: "wrong_password" } as const;
       case ResultCode.CONSTRAINT_VIOLATION:
       case ResultCode.INSUFFICIENT_ACCESS_RIGHTS:
       case ResultCode.UNWILLING_TO_PERFORM:
-        return { kind: "account" };
+        return { kind: "account" } as const;
       default:
-        return this.#fail(operation, `result code ${code}`);
+        return yield* this.#fail(operation, `result code ${code}`);
     }
-  }
+  });
 
-  async #becomeService(): Promise<void> {
+  readonly #becomeService = Effect.fnUntraced({ self: this }, function* (this: Conversation) {
     const { serviceDn } = this.#plan;
-    const { bindPassword = "" } = this.#secrets;
+    const password = new TextEncoder().encode(this.#secrets.bindPassword);
     const operation = "bind as the service account";
-    const code = await this.#step(
+    const code = yield* this.#step(
       operation,
-      (connection) =>
-        serviceDn === undefined
-          ? connection.bindAnonymously()
-          : connection.bind(serviceDn, new TextEncoder().encode(bindPassword)),
+      (connection) => serviceDn === undefined ? connection.bindAnonymously() : connection.bind(serviceDn, password),
     );
-    if (code !== ResultCode.SUCCESS) this.#fail(operation, `result code ${code}`);
-  }
+    if (code !== ResultCode.SUCCESS) return yield* this.#fail(operation, `result code ${code}`);
+  });
 
-  async #groupsOf({ username, dn }: Known, groups: NonNullable<LdapPlan["groups"]>): Promise<readonly string[]> {
+  readonly #groupsOf = Effect.fnUntraced({ self: this }, function* (this: Conversation, { username, dn }: Known) {
+    const { user, groups, serviceDn } = this.#plan;
+    if (groups === undefined) return [];
+    // A client need not have the right to read groups; only where there is no service account it asks itself.
+    if (user.kind === "search" || serviceDn !== undefined) yield* this.#becomeService();
     const filter = groups.filter.encode({ username, dn });
     const operation = "search for groups";
-    const { code, entries } = await this.#step(
+    const { code, entries } = yield* this.#step(
       operation,
       (connection) =>
         connection.search(this.#search(groups.base, "subtree", filter, [groups.attribute], LDAP_GROUPS_MAX)),
     );
-    if (code !== ResultCode.SUCCESS) this.#fail(operation, `result code ${code}`);
+    if (code !== ResultCode.SUCCESS) return yield* this.#fail(operation, `result code ${code}`);
     const names = new Set(entries.flatMap((entry) => entry.attributes.get(groups.attribute) ?? []));
-    if (names.size > LDAP_GROUPS_MAX) this.#fail(operation, `a client is in more than ${LDAP_GROUPS_MAX} groups`);
+    if (names.size > LDAP_GROUPS_MAX) {
+      return yield* this.#fail(operation, `a client is in more than ${LDAP_GROUPS_MAX} groups`);
+    }
     return [...names];
-  }
+  });
 
   #search(
     base: string,
@@ -186,27 +211,19 @@ class Conversation {
     return { base, scope, filter, attributes, entriesMax, timeLimitSeconds: Math.ceil(this.#plan.timeoutMs / 1000) };
   }
 
-  #step<A>(operation: string, run: (connection: LdapConnection) => Promise<A>): Promise<A> {
-    return attempt(this.#plan, operation, this.#signal, () => run(this.#connection));
+  /** One step; whatever goes wrong in it is the directory's, or the network's on the way to it. */
+  #step<A>(operation: string, run: (connection: LdapConnection, signal: AbortSignal) => Promise<A>): Step<A> {
+    return Effect.tryPromise({
+      try: (signal) => {
+        this.#operation = operation;
+        return run(this.#connection, signal);
+      },
+      catch: (cause) => this.#fail(operation, failureText(cause), cause),
+    });
   }
 
-  #fail(operation: string, detail: string): never {
-    throw new BackendUnavailable({ backend: "ldap", operation, detail });
-  }
-}
-
-/** Runs one step; whatever goes wrong in it is the directory's, or the network's on the way to it. */
-async function attempt<A>(
-  plan: LdapPlan,
-  operation: string,
-  signal: AbortSignal,
-  run: () => Promise<A>,
-): Promise<A> {
-  try {
-    return await run();
-  } catch (cause) {
-    const detail = signal.aborted ? `no answer within ${plan.timeoutMs} ms` : failureText(cause);
-    throw new BackendUnavailable({ backend: "ldap", operation, detail, cause });
+  #fail(operation: string, detail: string, cause?: unknown): BackendUnavailable {
+    return new BackendUnavailable({ backend: "ldap", operation, detail, cause });
   }
 }
 

@@ -15,7 +15,6 @@ import { type FileFollower, followFiles, readWatchedFile } from "../../system/wa
 import type { EnhancedAuthenticator } from "../identity/enhanced_authentication.ts";
 import { AuthFileInvalid } from "../identity/errors.ts";
 import type { IdentityProvider } from "../identity/identity.ts";
-import { HashQueue } from "./hash_queue.ts";
 import { parsePasswordEntries } from "./password_entries.ts";
 import { checkPassword } from "./password_hasher.ts";
 import { makePasswordProvider } from "./password_provider.ts";
@@ -43,7 +42,7 @@ export class PasswordFile extends Context.Service<PasswordFile, {
       Effect.gen(function* () {
         const log = yield* Log;
         const clock = yield* Clock.Clock;
-        const users = new PasswordUsers(checkPassword, new HashQueue(), () => clock.currentTimeMillisUnsafe());
+        const users = yield* PasswordUsers.make(checkPassword, () => clock.currentTimeMillisUnsafe());
         const file = { path, purpose: "password file" };
         const warnOfMode = modeWarning(path, modeOf, log);
         const text = yield* readWatchedFile(file);

@@ -1,6 +1,6 @@
 /**
  * Computing what `password_hash.ts` describes. The slow functions run on threads of the runtime and not on the event
- * loop; who calls bounds how many (`hash_queue.ts`).
+ * loop; who calls bounds how many (`password_users.ts`). They end by themselves or not at all, so they are promises.
  */
 import { isUtf8 } from "node:buffer";
 import { createHash, createHmac, pbkdf2, randomBytes, scrypt, timingSafeEqual } from "node:crypto";

@@ -12,10 +12,11 @@
  *
  * While too many hashes wait every question that needs one is refused with 0x89, about unknown names too.
  */
+import * as Effect from "effect/Effect";
 import { ReasonCode } from "../../protocol/reason_codes.ts";
 import type { Credentials, IdentityProvider, Verdict } from "../identity/identity.ts";
 import type { PasswordEntry } from "./password_entries.ts";
-import type { PasswordUsers } from "./password_users.ts";
+import type { CheckOutcome, PasswordUsers } from "./password_users.ts";
 
 /** Name of the provider in `auth.chain`. */
 export const PASSWORD_FILE_PROVIDER = "password-file";
@@ -29,7 +30,8 @@ export function makePasswordProvider(users: PasswordUsers): IdentityProvider {
       if (username === undefined || username === "") return undefined;
       // Hashes pad with zero bytes, so one at the end would make no difference. [RFC 2104, 2]
       if (password === undefined || password.includes(0)) return users.has(username) ? BAD_PASSWORD : undefined;
-      return verify(users, username, password);
+      const outcome = users.check(username, password);
+      return Effect.isEffect(outcome) ? Effect.map(outcome, verdictOf) : verdictOf(outcome);
     },
   };
 }
@@ -39,20 +41,9 @@ export function identityOf({ username, groups }: PasswordEntry) {
   return { username, groups, rules: undefined, expiresAtMs: undefined };
 }
 
-async function verify(users: PasswordUsers, username: string, password: Uint8Array): Promise<Verdict | undefined> {
-  const outcome = await users.check(username, password);
-  switch (outcome) {
-    case "unknown":
-      return undefined;
-    case "wrong":
-      return BAD_PASSWORD;
-    case "busy":
-      return { kind: "refuse", reasonCode: ReasonCode.SERVER_BUSY, reason: "hash_queue_full" };
-    case "failed":
-      return { kind: "refuse", reasonCode: ReasonCode.SERVER_UNAVAILABLE, reason: "hash_failed" };
-    default:
-      return { kind: "accept", identity: identityOf(outcome) };
-  }
+function verdictOf(outcome: CheckOutcome): Verdict | undefined {
+  if (outcome === "unknown") return undefined;
+  return outcome === "wrong" ? BAD_PASSWORD : { kind: "accept", identity: identityOf(outcome) };
 }
 
 const BAD_PASSWORD: Verdict = {

@@ -18,13 +18,15 @@ import * as Clock from "effect/Clock";
 import * as Context from "effect/Context";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
+import * as Result from "effect/Result";
 import { compactVerify, errors } from "jose";
 import { Log, type LogWriter } from "../../logging/log.ts";
 import { Supervisor } from "../../logging/supervisor.ts";
 import { ReasonCode } from "../../protocol/reason_codes.ts";
 import { followFiles, readWatchedFile, type WatchedFile } from "../../system/watched_file.ts";
-import { AuthFileInvalid } from "../identity/errors.ts";
+import { AuthFileInvalid, type BackendUnavailable } from "../identity/errors.ts";
 import type { Credentials, IdentityProvider, Verdict } from "../identity/identity.ts";
+import type { Answer } from "../identity/questions.ts";
 import { contradictsUsername } from "../identity/username.ts";
 import { type ClaimSettings, identityFromClaims } from "./jwt_claims.ts";
 import {
@@ -73,7 +75,10 @@ export class Jwt extends Context.Service<Jwt, IdentityProvider>()("promptmq/auth
           const file = { path: settings.secretFile, purpose: "file with the token secret" };
           files.push(yield* openKeyFile(file, (text) => parseSecretFile(file.path, text, settings.algorithms)));
         }
-        const remote = settings.jwksUrl === undefined ? undefined : yield* openRemoteKeys(settings.jwksUrl, settings);
+        const { jwksUrl, jwksCacheMs: cacheMs, timeoutMs } = settings;
+        const remote = jwksUrl === undefined
+          ? undefined
+          : new RemoteKeys({ url: new URL(jwksUrl), cacheMs, timeoutMs }, log, nowMs);
         return Jwt.of(new TokenVerifier(settings, files, remote, log, nowMs));
       }),
     );
@@ -113,20 +118,8 @@ const openKeyFile = Effect.fnUntraced(
   },
 );
 
-const openRemoteKeys = Effect.fnUntraced(function* (url: string, settings: JwtSettings) {
-  const log = yield* Log;
-  const clock = yield* Clock.Clock;
-  return yield* Effect.acquireRelease(
-    Effect.sync(() => {
-      const { jwksCacheMs: cacheMs, timeoutMs } = settings;
-      return new RemoteKeys({ url: new URL(url), cacheMs, timeoutMs }, log, () => clock.currentTimeMillisUnsafe());
-    }),
-    (remote) => Effect.sync(() => remote.close()),
-  );
-});
-
 /** A payload whose signature is genuine, or why there is none. */
-type Opened = Uint8Array | "jwt_unavailable" | "token_key_unknown" | "token_malformed" | "token_signature";
+type Opened = Uint8Array | "token_key_unknown" | "token_malformed" | "token_signature";
 
 class TokenVerifier implements IdentityProvider {
   readonly name = "jwt";
@@ -150,7 +143,7 @@ class TokenVerifier implements IdentityProvider {
     this.#nowMs = nowMs;
   }
 
-  verify(credentials: Credentials): Verdict | undefined | Promise<Verdict> {
+  verify(credentials: Credentials): Answer<Verdict | undefined, BackendUnavailable> {
     if (credentials.password === undefined) return undefined;
     const token = readToken(credentials.password);
     if (token === undefined) return undefined;
@@ -158,15 +151,18 @@ class TokenVerifier implements IdentityProvider {
     return this.#isAllowed(token.algorithm) ? this.#decide(token, credentials) : refuse("token_algorithm");
   }
 
-  async #decide(token: Token, credentials: Credentials): Promise<Verdict> {
-    const payload = await this.#open(token);
-    if (payload === "jwt_unavailable") return UNAVAILABLE;
+  readonly #decide = Effect.fnUntraced({ self: this }, function* (
+    this: TokenVerifier,
+    token: Token,
+    credentials: Credentials,
+  ) {
+    const payload = yield* this.#open(token);
     if (typeof payload === "string") return refuse(payload);
     const identity = identityFromClaims(payload, this.#settings, this.#nowMs());
     if (typeof identity === "string") return refuse(identity);
     if (contradictsUsername(credentials, identity.username!)) return refuse("username_mismatch");
-    return { kind: "accept", identity };
-  }
+    return { kind: "accept", identity } as const;
+  });
 
   #isAllowed(algorithm: string): boolean {
     const { algorithms } = this.#settings;
@@ -176,40 +172,37 @@ class TokenVerifier implements IdentityProvider {
       (this.#remote !== undefined && PUBLIC_KEY_ALGORITHMS.has(algorithm));
   }
 
-  async #open(token: Token): Promise<Opened> {
+  readonly #open = Effect.fnUntraced({ self: this }, function* (this: TokenVerifier, token: Token) {
     const { algorithm, kid } = token;
-    const opened = await this.#tryKeys(token, this.#files.flatMap(({ keys }) => keysFor(keys, algorithm, kid)));
+    const opened = yield* this.#tryKeys(token, this.#files.flatMap(({ keys }) => keysFor(keys, algorithm, kid)));
     if (opened instanceof Uint8Array || opened === "token_malformed") return opened;
     // Shared secrets come from the file alone.
     if (this.#remote === undefined || !PUBLIC_KEY_ALGORITHMS.has(algorithm)) return opened;
-    const keys = await this.#remote.find(algorithm, kid);
-    if (keys === undefined) return "jwt_unavailable";
-    return keys.length === 0 ? opened : await this.#tryKeys(token, keys);
-  }
+    const keys = yield* this.#remote.find(algorithm, kid);
+    return keys.length === 0 ? opened : yield* this.#tryKeys(token, keys);
+  });
 
   /** Tries keys in turn; a token without `kid` may fit several. */
-  async #tryKeys({ text, algorithm }: Token, keys: KeySet): Promise<Opened> {
-    for (const { material } of keys) {
-      try {
-        return (await compactVerify(text, material, { algorithms: [algorithm] })).payload;
-      } catch (cause) {
-        if (cause instanceof errors.JWSSignatureVerificationFailed) continue;
-        if (cause instanceof errors.JOSEError) return "token_malformed";
+  #tryKeys({ text, algorithm }: Token, keys: KeySet): Effect.Effect<Opened> {
+    return Effect.gen({ self: this }, function* () {
+      for (const { material } of keys) {
+        const opened = yield* Effect.result(Effect.tryPromise({
+          try: () => compactVerify(text, material, { algorithms: [algorithm] }),
+          catch: (cause) => cause,
+        }));
+        if (Result.isSuccess(opened)) return opened.success.payload;
+        const { failure } = opened;
+        if (failure instanceof errors.JWSSignatureVerificationFailed) continue;
+        if (failure instanceof errors.JOSEError) return "token_malformed";
         // Only the name: the words could repeat a part of the token.
-        const error = cause instanceof Error ? cause.name : "unknown";
+        const error = failure instanceof Error ? failure.name : "unknown";
         this.#log.limited("jwt-verify", "error", "a token key could not be used", { error });
       }
-    }
-    return keys.length === 0 ? "token_key_unknown" : "token_signature";
+      return keys.length === 0 ? "token_key_unknown" : "token_signature";
+    });
   }
 }
 
 function refuse(reason: string): Verdict {
   return { kind: "refuse", reasonCode: ReasonCode.BAD_USER_NAME_OR_PASSWORD, reason };
 }
-
-const UNAVAILABLE: Verdict = {
-  kind: "refuse",
-  reasonCode: ReasonCode.SERVER_UNAVAILABLE,
-  reason: "jwt_unavailable",
-};

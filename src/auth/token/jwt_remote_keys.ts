@@ -8,11 +8,15 @@
  *   `UNKNOWN_KEY_COOLDOWN_MS` of the last answer, so that invented names are no way to flood the server.
  * - After a failure nobody asks for `RETRY_MS`. Old keys are used meanwhile, for at most `STALE_KEYS_MAX_MS` past their
  *   time; after that, tokens can be neither confirmed nor denied.
- * - There is one request at a time, for whoever waits; it is given up after the timeout or `ANSWER_BYTES_MAX`.
+ * - There is one request at a time; whoever waited for its end looks again. It is given up after the timeout or
+ *   `ANSWER_BYTES_MAX`.
  *
  * A key without a name that is replaced by another is noticed only when the cached keys are too old.
  */
+import * as Effect from "effect/Effect";
+import * as Semaphore from "effect/Semaphore";
 import type { LogWriter } from "../../logging/log.ts";
+import { fetchAnswer, type NoAnswer } from "../backend/http_answer_bytes.ts";
 import { BackendUnavailable } from "../identity/errors.ts";
 import { type KeySet, keysFor, parseKeySet } from "./jwt_keys.ts";
 
@@ -43,9 +47,9 @@ export class RemoteKeys {
   #fetchedAtMs: number | undefined;
   /** When the last request ended; undefined = never. */
   #settledAtMs: number | undefined;
-  #hasFailed = false;
-  #pending: Promise<void> | undefined;
-  readonly #closing = new AbortController();
+  /** Of the last request; undefined = it was answered. */
+  #failure: BackendUnavailable | undefined;
+  readonly #turn = Semaphore.makeUnsafe(1);
   readonly #settings: RemoteKeySettings;
   readonly #log: LogWriter;
   readonly #nowMs: () => number;
@@ -57,23 +61,20 @@ export class RemoteKeys {
   }
 
   /**
-   * Finds the keys a token may be verified with, and asks for them when necessary. Never rejects.
+   * Finds the keys a token may be verified with, and asks for them when necessary.
    *
-   * @returns Empty when the issuer has none such; undefined when nobody can tell.
+   * @returns Empty when the issuer has none such; fails when nobody can tell.
    */
-  async find(algorithm: string, kid: string | undefined): Promise<KeySet | undefined> {
-    if (this.#isOlderThan(this.#settings.cacheMs) && this.#mayAsk(0)) await this.#refresh();
+  readonly find = Effect.fnUntraced({ self: this }, function* (
+    this: RemoteKeys,
+    algorithm: string,
+    kid: string | undefined,
+  ) {
+    yield* this.#askIf(() => this.#isOlderThan(this.#settings.cacheMs) && this.#mayAsk(0));
+    yield* this.#askIf(() => this.#lookUp(algorithm, kid).length === 0 && this.#mayAsk(UNKNOWN_KEY_COOLDOWN_MS));
     const found = this.#lookUp(algorithm, kid);
-    if (found.length > 0) return found;
-    if (this.#mayAsk(UNKNOWN_KEY_COOLDOWN_MS)) await this.#refresh();
-    const foundNow = this.#lookUp(algorithm, kid);
-    return foundNow.length === 0 && this.#hasFailed ? undefined : foundNow;
-  }
-
-  /** Gives up the request that is under way; those that wait get no keys. */
-  close(): void {
-    this.#closing.abort();
-  }
+    return found.length === 0 && this.#failure !== undefined ? yield* this.#failure : found;
+  });
 
   #lookUp(algorithm: string, kid: string | undefined): KeySet {
     return this.#isOlderThan(this.#settings.cacheMs + STALE_KEYS_MAX_MS) ? [] : keysFor(this.#keys, algorithm, kid);
@@ -85,79 +86,58 @@ export class RemoteKeys {
   }
 
   #mayAsk(cooldownMs: number): boolean {
-    if (this.#pending !== undefined || this.#settledAtMs === undefined) return true;
-    const pauseMs = this.#hasFailed ? RETRY_MS : cooldownMs;
+    if (this.#settledAtMs === undefined) return true;
+    const pauseMs = this.#failure === undefined ? cooldownMs : RETRY_MS;
     return Math.abs(this.#nowMs() - this.#settledAtMs) >= pauseMs;
   }
 
-  #refresh(): Promise<void> {
-    this.#pending ??= this.#ask().finally(() => this.#pending = undefined);
-    return this.#pending;
+  #askIf(isNeeded: () => boolean): Effect.Effect<void> {
+    const ask = Effect.suspend(() => isNeeded() ? this.#ask : Effect.void);
+    return Effect.suspend(() => isNeeded() ? this.#turn.withPermit(ask) : Effect.void);
   }
 
-  async #ask(): Promise<void> {
-    const answer = await fetchKeySet(this.#settings, this.#closing.signal);
-    this.#settledAtMs = this.#nowMs();
-    const url = presentableUrl(this.#settings.url);
-    if (answer instanceof BackendUnavailable) {
-      if (!this.#hasFailed && !this.#closing.signal.aborted) {
-        this.#log.write("warn", "cannot get the keys of tokens", { url, error: answer.message });
+  readonly #ask = Effect.suspend(() => fetchKeySet(this.#settings)).pipe(Effect.match({
+    onFailure: (failure) => {
+      if (this.#failure === undefined) {
+        const url = presentableUrl(this.#settings.url);
+        this.#log.write("warn", "cannot get the keys of tokens", { url, error: failure.message });
       }
-      this.#hasFailed = true;
-      return;
-    }
-    if (this.#hasFailed || this.#fetchedAtMs === undefined) {
-      this.#log.write("info", "got the keys of tokens", { url, keys: answer.length });
-    }
-    this.#hasFailed = false;
-    this.#keys = answer;
-    this.#fetchedAtMs = this.#settledAtMs;
-  }
+      this.#settledAtMs = this.#nowMs();
+      this.#failure = failure;
+    },
+    onSuccess: (keys) => {
+      if (this.#failure !== undefined || this.#fetchedAtMs === undefined) {
+        const url = presentableUrl(this.#settings.url);
+        this.#log.write("info", "got the keys of tokens", { url, keys: keys.length });
+      }
+      this.#fetchedAtMs = this.#settledAtMs = this.#nowMs();
+      this.#failure = undefined;
+      this.#keys = keys;
+    },
+  }));
 }
 
-async function fetchKeySet(settings: RemoteKeySettings, closing: AbortSignal): Promise<KeySet | BackendUnavailable> {
-  const timeout = AbortSignal.timeout(settings.timeoutMs);
+function fetchKeySet({ url, timeoutMs }: RemoteKeySettings): Effect.Effect<KeySet, BackendUnavailable> {
   const failed = (detail: string, cause?: unknown) =>
     new BackendUnavailable({ backend: "jwt", operation: "get the keys", detail, cause });
-  try {
-    // A redirection could lead to a server that nobody configured.
-    const headers = { accept: "application/jwk-set+json, application/json" };
-    const signal = AbortSignal.any([timeout, closing]);
-    const response = await fetch(settings.url, { redirect: "manual", headers, signal });
-    if (response.status !== 200) {
-      await response.body?.cancel();
-      return failed(`the answer has status ${response.status}`);
-    }
-    const text = await readBounded(response);
-    if (text === undefined) return failed(`the answer is larger than ${ANSWER_BYTES_MAX} bytes`);
-    const keys = parseKeySet(text);
-    return typeof keys === "string" ? failed(keys) : keys;
-  } catch (cause) {
-    if (timeout.aborted) return failed(`no answer within ${settings.timeoutMs} ms`);
-    return failed(describe(cause, settings.url), cause);
-  }
-}
-
-/** Reads a body as UTF-8, or gives up when it is too large. */
-async function readBounded(response: Response): Promise<string | undefined> {
-  const decoder = new TextDecoder();
-  let text = "";
-  let byteCount = 0;
-  for await (const chunk of response.body ?? []) {
-    byteCount += chunk.length;
-    // Leaving the loop cancels the rest of the body.
-    if (byteCount > ANSWER_BYTES_MAX) return undefined;
-    text += decoder.decode(chunk, { stream: true });
-  }
-  return text + decoder.decode();
+  const headers = { accept: "application/jwk-set+json, application/json" };
+  return fetchAnswer(url, { headers }, ANSWER_BYTES_MAX).pipe(
+    Effect.mapError((failure) => failed(describe(failure, url), failure.cause)),
+    Effect.timeoutOrElse({ duration: timeoutMs, orElse: () => failed(`no answer within ${timeoutMs} ms`) }),
+    Effect.flatMap((bytes) => {
+      const keys = parseKeySet(new TextDecoder().decode(bytes));
+      return typeof keys === "string" ? failed(keys) : Effect.succeed(keys);
+    }),
+  );
 }
 
 /** The runtime's words repeat the address, and its query or user may be a secret. */
-function describe(failure: unknown, url: URL): string {
-  if (!(failure instanceof Error)) return "the request failed";
+function describe({ detail, cause }: NoAnswer, url: URL): string {
+  if (detail !== undefined) return detail;
+  if (!(cause instanceof Error)) return "the request failed";
   const anonymous = new URL(url);
   anonymous.username = anonymous.password = "";
-  const { message } = failure.cause instanceof Error ? failure.cause : failure;
+  const { message } = cause.cause instanceof Error ? cause.cause : cause;
   return [url.href, anonymous.href].reduce((text, href) => text.replaceAll(href, presentableUrl(url)), message);
 }
 

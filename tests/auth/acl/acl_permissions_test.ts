@@ -2,13 +2,17 @@
  * Permissions of one client: what a list of rules answers, as a table; placeholders and hostile names; the order of the
  * sources; that answers are remembered and forgotten in time.
  */
+import * as Effect from "effect/Effect";
 import assert from "node:assert/strict";
 import { makeAclAuthorizer } from "../../../src/auth/acl/acl_authorizer.ts";
 import { AclPermissions, REMEMBERED_MAX } from "../../../src/auth/acl/acl_permissions.ts";
 import { type DefaultEffect, type FileRule, RuleBook } from "../../../src/auth/acl/acl_rules.ts";
 import type { AccessRule } from "../../../src/auth/identity/access_rule.ts";
-import type { Principal } from "../../../src/auth/identity/authorizer.ts";
+import type { Authorizer, Principal } from "../../../src/auth/identity/authorizer.ts";
+import { BackendBusy, BackendUnavailable } from "../../../src/auth/identity/errors.ts";
+import { askBy } from "../../../src/auth/identity/questions.ts";
 import type { QoS } from "../../../src/protocol/packets.ts";
+import type { Permissions } from "../../../src/topics/permissions.ts";
 import { Topic, TopicCache } from "../../../src/topics/topic.ts";
 
 const TOPICS = new TopicCache();
@@ -280,6 +284,12 @@ Deno.test("two Topics of one name are one topic, and names too long to remember 
   }
 });
 
+const UNAVAILABLE = new BackendUnavailable({ backend: "http", operation: "get rules", detail: "down" });
+
+function permissionsOf(authorizer: Authorizer["Service"], client: Principal): Promise<Permissions | undefined> {
+  return new Promise((resolve) => authorizer.permissionsOf(client, resolve));
+}
+
 Deno.test("makeAclAuthorizer asks the token, then the backend, then the file", async () => {
   const book = bookOf(["allow all a", "allow all b", "allow all c", "allow all d"]);
   const asked: Principal[] = [];
@@ -288,11 +298,11 @@ Deno.test("makeAclAuthorizer asks the token, then the backend, then the file", a
     recheckOnDeliver: () => false,
     rulesFor: (client) => {
       asked.push(client);
-      return Promise.resolve([rule("allow all a"), rule("deny all b")]);
+      return Effect.promise(() => Promise.resolve([rule("allow all a"), rule("deny all b")]));
     },
-  });
+  }, askBy(Effect.runFork));
   const client = principal({ rules: [rule("deny all a"), rule("allow all x")] });
-  const granted = await authorizer.permissionsOf(client);
+  const granted = await permissionsOf(authorizer, client);
   assert.deepEqual(asked, [client]);
   assert.ok(granted instanceof AclPermissions);
   const questions = ["pub a", "pub b", "pub c", "pub x", "pub y"];
@@ -301,20 +311,24 @@ Deno.test("makeAclAuthorizer asks the token, then the backend, then the file", a
 
 Deno.test("makeAclAuthorizer without a file denies what a backend does not allow", async () => {
   const options = { book: () => undefined, recheckOnDeliver: () => false };
-  const authorizer = makeAclAuthorizer({ ...options, rulesFor: () => Promise.resolve([]) });
-  const granted = await authorizer.permissionsOf(principal());
+  const authorizer = makeAclAuthorizer({ ...options, rulesFor: () => Effect.succeed([]) }, askBy(Effect.runFork));
+  const granted = await permissionsOf(authorizer, principal());
   assert.equal(granted?.mayReceive("a"), false);
-  const refusing = makeAclAuthorizer({ ...options, rulesFor: () => Promise.resolve(undefined) });
-  assert.equal(await refusing.permissionsOf(principal()), undefined);
+  for (const error of [new BackendBusy({ backend: "http" }), UNAVAILABLE]) {
+    const refusing = makeAclAuthorizer({ ...options, rulesFor: () => error }, askBy(Effect.runFork));
+    assert.equal(await permissionsOf(refusing, principal()), undefined);
+  }
 });
 
 Deno.test("makeAclAuthorizer answers at once without a backend, and holds a client to the rules of its token", () => {
-  const authorizer = makeAclAuthorizer({ book: () => undefined, recheckOnDeliver: () => false });
-  const free = authorizer.permissionsOf(principal());
-  assert.ok(free instanceof AclPermissions);
+  const options = { book: () => undefined, recheckOnDeliver: () => false };
+  const authorizer = makeAclAuthorizer(options, askBy(() => assert.fail("no fiber")));
+  const heard: (Permissions | undefined)[] = [];
+  authorizer.permissionsOf(principal(), (permissions) => heard.push(permissions));
+  authorizer.permissionsOf(principal({ rules: [rule("allow all a")] }), (permissions) => heard.push(permissions));
+  const [free, held] = heard;
+  assert.ok(free instanceof AclPermissions && held instanceof AclPermissions);
   assert.equal(ask(free, "sub #"), "0");
-  const held = authorizer.permissionsOf(principal({ rules: [rule("allow all a")] }));
-  assert.ok(held instanceof AclPermissions);
   assert.equal(ask(held, "sub #"), "no");
   assert.equal(ask(held, "sub a"), "0");
 });

@@ -18,6 +18,7 @@ import {
   silent,
   START_MS,
   temporaryDirectory,
+  verdictOf,
 } from "../backend_rig.ts";
 import { answerServer, httpSettings } from "./http_rig.ts";
 
@@ -33,10 +34,10 @@ Deno.test("a question has what the client gave, and nothing of what it did not g
   await using server = answerServer(() => ALLOW);
   await using rig = await open(server.url);
   assert.equal(rig.service.name, "http");
-  await ask(rig.service, "alice", "pässword");
-  await ask(rig.service, "alice", Uint8Array.of(0xff, 0x00));
-  await ask(rig.service, "token-1");
-  await ask(rig.service, undefined, "");
+  await ask(rig, "alice", "pässword");
+  await ask(rig, "alice", Uint8Array.of(0xff, 0x00));
+  await ask(rig, "token-1");
+  await ask(rig, undefined, "");
   const common = { clientId: "c", remoteAddress: "192.0.2.1" };
   assert.deepEqual(server.questions.map((question) => question.body), [
     { ...common, username: "alice", password: "pässword" },
@@ -51,17 +52,17 @@ Deno.test("a question has what the client gave, and nothing of what it did not g
 Deno.test("a client that gives neither name nor password is not asked about", async () => {
   await using server = answerServer(() => ALLOW);
   await using rig = await open(server.url);
-  assert.equal(await ask(rig.service), "pass");
+  assert.equal(await ask(rig), "pass");
   assert.deepEqual(server.questions, []);
 });
 
 Deno.test("allow, deny and ignore mean what they say", async () => {
   await using server = answerServer(({ body }) => ({ result: (body as { password: string }).password }));
   await using rig = await open(server.url);
-  assert.equal(await ask(rig.service, "alice", "allow"), "accept alice");
-  assert.equal(await ask(rig.service, "alice", "deny"), DENIED);
-  assert.equal(await ask(rig.service, "alice", "ignore"), "pass");
-  assert.equal(await ask(rig.service, undefined, "deny"), "refuse 0x87 http_denied");
+  assert.equal(await ask(rig, "alice", "allow"), "accept alice");
+  assert.equal(await ask(rig, "alice", "deny"), DENIED);
+  assert.equal(await ask(rig, "alice", "ignore"), "pass");
+  assert.equal(await ask(rig, undefined, "deny"), "refuse 0x87 http_denied");
   assert.deepEqual(rig.log, []);
 });
 
@@ -70,7 +71,7 @@ Deno.test("an answer names the client, its groups, its rules and its end", async
   const acl = [{ effect: "allow", action: "publish", topics: ["a/#"], "max-qos": 1 }];
   await using server = answerServer(() => ({ ...ALLOW, username: "bob", groups: ["ops"], acl, expiresAt, more: 1 }));
   await using rig = await open(server.url);
-  assert.deepEqual(await rig.service.verify(credentials("token-1", "x")), {
+  assert.deepEqual(await verdictOf(rig.service, rig.ask, credentials("token-1", "x")), {
     kind: "accept",
     identity: {
       username: "bob",
@@ -84,8 +85,8 @@ Deno.test("an answer names the client, its groups, its rules and its end", async
 Deno.test("an identity without a name in question and answer has none, and an empty name is none", async () => {
   await using server = answerServer(() => ALLOW);
   await using rig = await open(server.url);
-  assert.equal(await ask(rig.service, undefined, "x"), "accept undefined");
-  assert.equal(await ask(rig.service, "", "x"), "accept undefined");
+  assert.equal(await ask(rig, undefined, "x"), "accept undefined");
+  assert.equal(await ask(rig, "", "x"), "accept undefined");
 });
 
 const huge = JSON.stringify({ ...ALLOW, filler: "x".repeat(HTTP_ANSWER_BYTES_MAX) });
@@ -122,12 +123,12 @@ for (const [title, answer, detail] of NO_ANSWERS) {
   Deno.test(`an answer with ${title} refuses the client as if the server were down`, async () => {
     await using server = answerServer(answer);
     await using rig = await open(server.url);
-    assert.equal(await ask(rig.service, "alice", "hunter2"), UNAVAILABLE);
+    assert.equal(await ask(rig, "alice", "hunter2"), UNAVAILABLE);
     assert.equal(rig.log.length, 1);
     assert.match(String(rig.log[0]!.fields!["error"]), detail);
     assert(!JSON.stringify(rig.log).includes("hunter2"));
     // And is not remembered.
-    assert.equal(await ask(rig.service, "alice", "hunter2"), UNAVAILABLE);
+    assert.equal(await ask(rig, "alice", "hunter2"), UNAVAILABLE);
     assert.equal(server.questions.length, 2);
   });
 }
@@ -136,19 +137,24 @@ Deno.test("a redirection is not followed", async () => {
   await using other = answerServer(() => ALLOW);
   await using server = answerServer(() => Response.redirect(other.url, 307));
   await using rig = await open(server.url);
-  assert.equal(await ask(rig.service, "alice", "secret"), UNAVAILABLE);
+  assert.equal(await ask(rig, "alice", "secret"), UNAVAILABLE);
   assert.deepEqual(other.questions, []);
 });
 
 Deno.test("a server that does not answer is left after the timeout, before and in its answer", async () => {
   const beginning = new TextEncoder().encode("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{");
   for (const said of [new Uint8Array(0), beginning]) {
+    const arrived = new EventQueue<string>();
     await using server = rawServer(async (conn) => {
       await conn.write(said);
+      arrived.push("connection");
       await silent(conn);
     });
     await using rig = await open(`http://127.0.0.1:${server.port}/?key=hunter2`, { timeoutMs: 50 });
-    assert.equal(await ask(rig.service, "alice", "secret"), UNAVAILABLE);
+    const asking = ask(rig, "alice", "secret");
+    await arrived.next("the connection");
+    await rig.adjust(50);
+    assert.equal(await asking, UNAVAILABLE);
     const error = "http is unavailable: cannot identify a client: no answer within 50 ms";
     assert.deepEqual(rig.log, [{ message: "identity backend unavailable", fields: { backend: "http", error } }]);
   }
@@ -158,7 +164,7 @@ Deno.test("a server that is not there refuses the client, and the log has nothin
   const server = rawServer(silent);
   await server[Symbol.asyncDispose]();
   await using rig = await open(`http://127.0.0.1:${server.port}/?key=hunter2`);
-  assert.equal(await ask(rig.service, "alice", "secret"), UNAVAILABLE);
+  assert.equal(await ask(rig, "alice", "secret"), UNAVAILABLE);
   const error = String(rig.log[0]!.fields!["error"]);
   assert(error.includes(`http://127.0.0.1:${server.port})`) && error.endsWith("Connection refused"), error);
   assert(!JSON.stringify(rig.log).includes("hunter2"));
@@ -170,16 +176,16 @@ Deno.test("the token goes with every question, also a new one, and a broken file
   await Deno.writeTextFile(tokenFile, "first-token\n");
   await using server = answerServer(() => ALLOW);
   await using rig = await open(server.url, { tokenFile, cacheTtlMs: 0 });
-  await ask(rig.service, "alice", "x");
+  await ask(rig, "alice", "x");
   await Deno.writeTextFile(tokenFile, "second-token");
   await rig.adjust(NOTICE_MS);
-  await ask(rig.service, "alice", "x");
+  await ask(rig, "alice", "x");
   await Deno.writeTextFile(tokenFile, "third token");
   await rig.adjust(NOTICE_MS);
-  await ask(rig.service, "alice", "x");
+  await ask(rig, "alice", "x");
   await Deno.remove(tokenFile);
   await rig.adjust(NOTICE_MS);
-  await ask(rig.service, "alice", "x");
+  await ask(rig, "alice", "x");
   const expected = ["first-token", "second-token", "second-token", "second-token"].map((token) => `Bearer ${token}`);
   assert.deepEqual(server.questions.map((question) => question.authorization), expected);
   assert.equal(rig.log.filter((line) => line.message.startsWith("changed file refused")).length, 2);
@@ -198,14 +204,14 @@ Deno.test("allow is remembered for its time, for exactly the same credentials", 
     { ...same, password: undefined },
     { ...same, remoteAddress: "192.0.2.2" },
   ];
-  await rig.service.verify(same);
+  await verdictOf(rig.service, rig.ask, same);
   await rig.adjust(59_999);
-  await rig.service.verify(same);
+  await verdictOf(rig.service, rig.ask, same);
   assert.equal(server.questions.length, 1);
-  for (const other of others) await rig.service.verify(other);
+  for (const other of others) await verdictOf(rig.service, rig.ask, other);
   assert.equal(server.questions.length, 1 + others.length);
   await rig.adjust(1);
-  await rig.service.verify(same);
+  await verdictOf(rig.service, rig.ask, same);
   assert.equal(server.questions.length, 2 + others.length);
 });
 
@@ -213,12 +219,12 @@ Deno.test("allow is not remembered beyond the end it says, and refused when that
   const expiresAt = START_MS / 1000 + 10;
   await using server = answerServer(() => ({ ...ALLOW, expiresAt }));
   await using rig = await open(server.url, { cacheTtlMs: 60_000 });
-  assert.equal(await ask(rig.service, "alice", "x"), "accept alice");
+  assert.equal(await ask(rig, "alice", "x"), "accept alice");
   await rig.adjust(9_999);
-  assert.equal(await ask(rig.service, "alice", "x"), "accept alice");
+  assert.equal(await ask(rig, "alice", "x"), "accept alice");
   assert.equal(server.questions.length, 1);
   await rig.adjust(1);
-  assert.equal(await ask(rig.service, "alice", "x"), DENIED);
+  assert.equal(await ask(rig, "alice", "x"), DENIED);
   assert.equal(server.questions.length, 2);
 });
 
@@ -226,12 +232,12 @@ Deno.test("deny and ignore are remembered for a short time", async () => {
   for (const [result, verdict] of [["deny", DENIED], ["ignore", "pass"]] as const) {
     await using server = answerServer(() => ({ result }));
     await using rig = await open(server.url, { cacheTtlMs: 60_000 });
-    assert.equal(await ask(rig.service, "alice", "x"), verdict);
+    assert.equal(await ask(rig, "alice", "x"), verdict);
     await rig.adjust(BAD_ANSWER_KEEP_MS - 1);
-    assert.equal(await ask(rig.service, "alice", "x"), verdict);
+    assert.equal(await ask(rig, "alice", "x"), verdict);
     assert.equal(server.questions.length, 1);
     await rig.adjust(1);
-    assert.equal(await ask(rig.service, "alice", "x"), verdict);
+    assert.equal(await ask(rig, "alice", "x"), verdict);
     assert.equal(server.questions.length, 2);
   }
 });
@@ -239,8 +245,8 @@ Deno.test("deny and ignore are remembered for a short time", async () => {
 Deno.test("without a time to remember, every question is asked", async () => {
   await using server = answerServer(() => ALLOW);
   await using rig = await open(server.url, { cacheTtlMs: 0 });
-  await ask(rig.service, "alice", "x");
-  await ask(rig.service, "alice", "x");
+  await ask(rig, "alice", "x");
+  await ask(rig, "alice", "x");
   assert.equal(server.questions.length, 2);
 });
 
@@ -252,7 +258,7 @@ Deno.test("the same question is asked once for all who ask it at the same time",
     return hold.promise;
   });
   await using rig = await open(server.url, { cacheTtlMs: 0 });
-  const asking = Array.from({ length: 10 }, () => ask(rig.service, "alice", "x"));
+  const asking = Array.from({ length: 10 }, () => ask(rig, "alice", "x"));
   await arrived.next("the question");
   hold.resolve(ALLOW);
   assert.deepEqual(new Set(await Promise.all(asking)), new Set(["accept alice"]));
@@ -272,25 +278,28 @@ Deno.test("requests at once are bounded, others wait, and beyond the line client
     return ALLOW;
   });
   await using rig = await open(server.url, { concurrency: 3 });
-  const asking = Array.from({ length: HTTP_WAITING_MAX + 3 }, (_, i) => ask(rig.service, `user${i}`, "x"));
+  const asking = Array.from({ length: HTTP_WAITING_MAX + 3 }, (_, i) => ask(rig, `user${i}`, "x"));
   for (let i = 0; i < 3; i++) await arrived.next("a question");
-  assert.equal(await ask(rig.service, "late", "x"), "refuse 0x89 http_busy");
+  assert.equal(await ask(rig, "late", "x"), "refuse 0x89 http_busy");
   hold.resolve(undefined);
   assert.deepEqual(await Promise.all(asking), Array.from(asking, (_, i) => `accept user${i}`));
   assert.equal(atOnceMax, 3);
 });
 
 Deno.test("closing cuts off the question that is under way", async () => {
-  const arrived = new EventQueue<string>();
-  await using server = rawServer((conn) => {
-    arrived.push("connection");
-    return silent(conn);
+  const seen = new EventQueue<string>();
+  await using server = rawServer(async (conn) => {
+    seen.push("connection");
+    await silent(conn);
+    seen.push("its end");
   });
   const rig = await open(`http://127.0.0.1:${server.port}/`);
-  const asking = ask(rig.service, "alice", "x");
-  await arrived.next("the connection");
+  let isAnswered = false;
+  ask(rig, "alice", "x").then(() => isAnswered = true);
+  await seen.next("the connection");
   await rig[Symbol.asyncDispose]();
-  assert.equal(await asking, UNAVAILABLE);
+  assert.equal(await seen.next("its end"), "its end");
+  assert.deepEqual([isAnswered, rig.log], [false, []]);
 });
 
 Deno.test("settings that make no sense are told all at once", () => {

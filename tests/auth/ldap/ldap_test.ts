@@ -3,13 +3,23 @@
  * wrong, and what happens when it says nothing. A real one is asked in `tests/integration/ldap_test.ts`.
  */
 import assert from "node:assert/strict";
+import { makeAuthenticator } from "../../../src/auth/identity/authenticator.ts";
 import { AuthFileInvalid, BackendSettingsInvalid } from "../../../src/auth/identity/errors.ts";
 import { Ldap, LDAP_WAITING_MAX } from "../../../src/auth/ldap/ldap.ts";
 import { element, elementLength, numberElement, Tag, textElement } from "../../../src/auth/ldap/ldap_ber.ts";
 import { type LdapSettings, planLdap } from "../../../src/auth/ldap/ldap_settings.ts";
 import { FileUnreadable } from "../../../src/system/watched_file.ts";
-import { EventQueue } from "../../support/event_queue.ts";
-import { ask, openRig, type RawServer, rawServer, silent, temporaryDirectory } from "../backend_rig.ts";
+import { EventQueue, within } from "../../support/event_queue.ts";
+import {
+  ask,
+  credentials,
+  describeVerdict,
+  openRig,
+  type RawServer,
+  rawServer,
+  silent,
+  temporaryDirectory,
+} from "../backend_rig.ts";
 
 const UNAVAILABLE = "refuse 0x88 ldap_unavailable";
 
@@ -58,6 +68,17 @@ function directory(answer: (request: Request) => string | undefined): RawServer 
   return Object.assign(server, { requests });
 }
 
+/** A directory that reads and never answers, and tells what it sees: `bytes` once, then `end`. */
+function silentServer(): RawServer & { readonly seen: EventQueue<string> } {
+  const seen = new EventQueue<string>();
+  const server = rawServer(async (conn) => {
+    if (await conn.read(new Uint8Array(4096)) !== null) seen.push("bytes");
+    await silent(conn);
+    seen.push("end");
+  });
+  return Object.assign(server, { seen });
+}
+
 const BIND = 0x60;
 const UNBIND = 0x42;
 const SEARCH = 0x63;
@@ -81,10 +102,10 @@ Deno.test("a client without a name or a password is not for the directory, which
   await using server = directory(succeed);
   await using rig = await openRig(Ldap, Ldap.layer(settings(server.port)));
   assert.equal(rig.service.name, "ldap");
-  assert.equal(await ask(rig.service), "pass");
-  assert.equal(await ask(rig.service, "alice"), "pass");
-  assert.equal(await ask(rig.service, undefined, "secret"), "pass");
-  assert.equal(await ask(rig.service, "", "secret"), "pass");
+  assert.equal(await ask(rig), "pass");
+  assert.equal(await ask(rig, "alice"), "pass");
+  assert.equal(await ask(rig, undefined, "secret"), "pass");
+  assert.equal(await ask(rig, "", "secret"), "pass");
   assert.deepEqual(server.requests, []);
 });
 
@@ -95,7 +116,7 @@ for (const changes of [{}, SEARCHING]) {
     await using server = directory(succeed);
     await using rig = await openRig(Ldap, Ldap.layer(settings(server.port, changes)));
     for (const password of ["", "\0", "\0secret", "secret\0"]) {
-      assert.equal(await ask(rig.service, "alice", password), "refuse 0x86 bad_password");
+      assert.equal(await ask(rig, "alice", password), "refuse 0x86 bad_password");
     }
     assert.deepEqual(server.requests, []);
   });
@@ -105,7 +126,7 @@ Deno.test("a direct bind sends the escaped name and the password as it is", asyn
   await using server = directory(succeed);
   await using rig = await openRig(Ldap, Ldap.layer(settings(server.port)));
   const password = Uint8Array.of(0xff, 0xfe, 0x80);
-  assert.equal(await ask(rig.service, "al,ice", password), "accept al,ice");
+  assert.equal(await ask(rig, "al,ice", password), "accept al,ice");
   const text = Buffer.from(server.requests[0]!.hex, "hex").toString("latin1");
   assert(text.includes("uid=al\\,ice,ou=people\x80\x03\xff\xfe\x80"));
 });
@@ -132,7 +153,7 @@ for (
   Deno.test(`a bind with result code ${code} ends as ${verdict}`, async () => {
     await using server = directory(({ id }) => result(id, 0x61, code));
     await using rig = await openRig(Ldap, Ldap.layer(settings(server.port)));
-    assert.equal(await ask(rig.service, "alice", "secret"), verdict);
+    assert.equal(await ask(rig, "alice", "secret"), verdict);
   });
 }
 
@@ -152,7 +173,7 @@ for (const [title, hex, detail] of WRONG_ANSWERS) {
   Deno.test(`a directory that ${title} is unavailable`, async () => {
     await using server = directory(() => hex);
     await using rig = await openRig(Ldap, Ldap.layer(settings(server.port)));
-    assert.equal(await ask(rig.service, "alice", "secret"), UNAVAILABLE);
+    assert.equal(await ask(rig, "alice", "secret"), UNAVAILABLE);
     assert.equal(rig.log.length, 1);
     assert.match(String(rig.log[0]!.fields!["error"]), detail);
   });
@@ -165,30 +186,37 @@ Deno.test("a directory that never stops answering is left", async () => {
     for (;;) for (let at = 0; at < many.length;) at += await conn.write(many.subarray(at));
   });
   await using rig = await openRig(Ldap, Ldap.layer(settings(server.port)));
-  assert.equal(await ask(rig.service, "alice", "secret"), UNAVAILABLE);
+  assert.equal(await ask(rig, "alice", "secret"), UNAVAILABLE);
   assert.match(String(rig.log[0]!.fields!["error"]), /answers to one question are too long/);
 });
 
 Deno.test("a directory that never answers is left after the timeout, and the log says so without secrets", async () => {
-  await using server = rawServer(silent);
+  await using server = silentServer();
   await using rig = await openRig(Ldap, Ldap.layer(settings(server.port, { timeoutMs: 20 })));
-  assert.equal(await ask(rig.service, "alice", "hunter2"), UNAVAILABLE);
+  const asking = ask(rig, "alice", "hunter2");
+  await server.seen.next("the bind");
+  await rig.adjust(20);
+  assert.equal(await asking, UNAVAILABLE);
+  assert.equal(await server.seen.next("the end of the connection"), "end");
   const error = "ldap is unavailable: cannot check a password: no answer within 20 ms";
   assert.deepEqual(rig.log, [{ message: "identity backend unavailable", fields: { backend: "ldap", error } }]);
 });
 
 Deno.test("a TLS handshake that is never answered is left after the timeout", async () => {
-  await using server = rawServer(silent);
+  await using server = silentServer();
   const tls = { url: `ldaps://127.0.0.1:${server.port}`, timeoutMs: 20 };
   await using rig = await openRig(Ldap, Ldap.layer(settings(server.port, tls)));
-  assert.equal(await ask(rig.service, "alice", "secret"), UNAVAILABLE);
+  const asking = ask(rig, "alice", "secret");
+  await server.seen.next("the beginning of TLS");
+  await rig.adjust(20);
+  assert.equal(await asking, UNAVAILABLE);
   assert.match(String(rig.log[0]!.fields!["error"]), /cannot connect: no answer within 20 ms/);
 });
 
 Deno.test("StartTLS that is refused sends nothing in the clear instead", async () => {
   await using server = directory(({ id }) => result(id, 0x78, 2));
   await using rig = await openRig(Ldap, Ldap.layer(settings(server.port, { startTls: true })));
-  assert.equal(await ask(rig.service, "alice", "secret"), UNAVAILABLE);
+  assert.equal(await ask(rig, "alice", "secret"), UNAVAILABLE);
   assert.deepEqual(server.requests.map((request) => request.tag), [EXTENDED]);
   assert.match(String(rig.log[0]!.fields!["error"]), /StartTLS was refused with result code 2/);
 });
@@ -198,7 +226,7 @@ Deno.test("bytes behind the answer to StartTLS are not taken for answers within 
   for (const injected of [result(2, 0x61), result(2, 0x61).slice(0, -2), "30"]) {
     await using server = directory(({ id }) => result(id, 0x78) + injected);
     await using rig = await openRig(Ldap, Ldap.layer(settings(server.port, { startTls: true })));
-    assert.equal(await ask(rig.service, "alice", "secret"), UNAVAILABLE);
+    assert.equal(await ask(rig, "alice", "secret"), UNAVAILABLE);
     assert.deepEqual(server.requests.map((request) => request.tag), [EXTENDED]);
     assert.match(String(rig.log[0]!.fields!["error"]), /data between the answer to StartTLS and TLS/);
   }
@@ -213,7 +241,7 @@ Deno.test("a directory that hangs up in the middle is not connected to again", a
     conn.close();
   });
   await using rig = await openRig(Ldap, Ldap.layer(settings(server.port)));
-  assert.equal(await ask(rig.service, "alice", "secret"), UNAVAILABLE);
+  assert.equal(await ask(rig, "alice", "secret"), UNAVAILABLE);
   assert.equal(connections, 1);
 });
 
@@ -224,7 +252,7 @@ Deno.test("a service account that is refused closes the door before the client i
   await using server = directory(({ id }) => result(id, 0x61, 49));
   const service = { ...SEARCHING, bindDn: "cn=service", bindPasswordFile };
   await using rig = await openRig(Ldap, Ldap.layer(settings(server.port, service)));
-  assert.equal(await ask(rig.service, "alice", "secret"), UNAVAILABLE);
+  assert.equal(await ask(rig, "alice", "secret"), UNAVAILABLE);
   assert.equal(server.requests.length, 1);
   const error = "ldap is unavailable: cannot bind as the service account: result code 49";
   assert.deepEqual(rig.log.map((line) => line.fields!["error"]), [error]);
@@ -233,7 +261,7 @@ Deno.test("a service account that is refused closes the door before the client i
 Deno.test("an entry without a name is not bound as", async () => {
   await using server = directory(({ id, tag }) => tag === SEARCH ? entry(id, "") + result(id, 0x65) : result(id, 0x61));
   await using rig = await openRig(Ldap, Ldap.layer(settings(server.port, SEARCHING)));
-  assert.equal(await ask(rig.service, "alice", "secret"), UNAVAILABLE);
+  assert.equal(await ask(rig, "alice", "secret"), UNAVAILABLE);
   assert.deepEqual(server.requests.map((request) => request.tag), [SEARCH]);
   assert.match(String(rig.log[0]!.fields!["error"]), /an entry without a name was found/);
 });
@@ -254,10 +282,10 @@ Deno.test("conversations at once are bounded, more wait, and beyond the line cli
   });
   const dn = "{username}@example.org";
   await using rig = await openRig(Ldap, Ldap.layer(settings(server.port, { userDn: dn, connections: 2 })));
-  const asking = Array.from({ length: LDAP_WAITING_MAX + 2 }, (_, i) => ask(rig.service, `user${i}`, "secret"));
+  const asking = Array.from({ length: LDAP_WAITING_MAX + 2 }, (_, i) => ask(rig, `user${i}`, "secret"));
   await arrived.next("the first bind");
   await arrived.next("the second bind");
-  assert.equal(await ask(rig.service, "late", "secret"), "refuse 0x89 ldap_busy");
+  assert.equal(await ask(rig, "late", "secret"), "refuse 0x89 ldap_busy");
   hold.resolve();
   const verdicts = await Promise.all(asking);
   assert.deepEqual(verdicts, Array.from(verdicts, (_, i) => `accept user${i}`));
@@ -265,30 +293,74 @@ Deno.test("conversations at once are bounded, more wait, and beyond the line cli
 });
 
 Deno.test("a client that waits longer than the timeout for its turn is told that it is busy", async () => {
-  const arrived = new EventQueue<string>();
-  await using server = rawServer((conn) => {
-    arrived.push("connection");
-    return silent(conn);
+  const binds = new EventQueue<string>();
+  const answers: (() => void)[] = [];
+  await using server = rawServer(async (conn) => {
+    await conn.read(new Uint8Array(4096));
+    const hold = Promise.withResolvers<void>();
+    answers.push(hold.resolve);
+    binds.push("bind");
+    await hold.promise;
+    await conn.write(Uint8Array.fromHex(result(1, 0x61)));
+    await silent(conn);
   });
-  await using rig = await openRig(Ldap, Ldap.layer(settings(server.port, { connections: 1, timeoutMs: 100 })));
-  const first = ask(rig.service, "first", "secret");
-  const second = ask(rig.service, "second", "secret");
-  await arrived.next("the first");
-  // The wait of the second began before the conversation of the first, and both last equally long.
-  assert.deepEqual([await first, await second], [UNAVAILABLE, "refuse 0x89 ldap_busy"]);
+  const bounds = { userDn: "{username}@example.org", connections: 1, timeoutMs: 100 };
+  await using rig = await openRig(Ldap, Ldap.layer(settings(server.port, bounds)));
+  const [first, second, third] = ["first", "second", "third"].map((name) => ask(rig, name, "secret"));
+  await binds.next("the bind of the first");
+  await rig.adjust(60);
+  answers[0]!();
+  assert.equal(await first, "accept first");
+  await binds.next("the bind of the second");
+  await rig.adjust(40);
+  assert.equal(await third, "refuse 0x89 ldap_busy");
+  await rig.adjust(60);
+  assert.equal(await second, UNAVAILABLE);
+  assert.equal(answers.length, 2);
+  answers[1]!();
 });
 
-Deno.test("closing cuts off what is under way and turns away who waits", async () => {
-  const arrived = new EventQueue<string>();
-  await using server = rawServer((conn) => {
-    arrived.push("connection");
-    return silent(conn);
-  });
+Deno.test("closing cuts off what is under way and whoever waits; nobody hears of it, not even the log", async () => {
+  await using server = silentServer();
   const rig = await openRig(Ldap, Ldap.layer(settings(server.port, { connections: 1 })));
-  const asking = [ask(rig.service, "first", "secret"), ask(rig.service, "second", "secret")];
-  await arrived.next("the first");
+  const heard: string[] = [];
+  for (const name of ["first", "second"]) ask(rig, name, "secret").then((verdict) => heard.push(verdict));
+  await server.seen.next("the bind");
   await rig[Symbol.asyncDispose]();
-  assert.deepEqual(await Promise.all(asking), [UNAVAILABLE, "refuse 0x89 ldap_busy"]);
+  assert.equal(await server.seen.next("the end of the connection"), "end");
+  assert.deepEqual([heard, rig.log], [[], []]);
+});
+
+Deno.test("closing while TLS begins cuts that off too", async () => {
+  await using server = silentServer();
+  const rig = await openRig(Ldap, Ldap.layer(settings(server.port, { url: `ldaps://127.0.0.1:${server.port}` })));
+  let isAnswered = false;
+  ask(rig, "alice", "secret").then(() => isAnswered = true);
+  await server.seen.next("the beginning of TLS");
+  await within(Promise.resolve(rig[Symbol.asyncDispose]()), "the end of the question");
+  assert.deepEqual([isAnswered, rig.log], [false, []]);
+});
+
+Deno.test("a client that leaves gives up its place in the line, and one that is asked about is asked about to the end", async () => {
+  await using server = silentServer();
+  await using rig = await openRig(Ldap, Ldap.layer(settings(server.port, { connections: 1, timeoutMs: 100 })));
+  const heard: string[] = [];
+  const begin = (name: string) => {
+    const client = credentials(name, "secret");
+    const { authenticate } = makeAuthenticator(() => "false", [rig.service], [], rig.ask);
+    return authenticate(client, (verdict) => heard.push(`${name} ${describeVerdict(verdict)}`));
+  };
+  const [first, second] = [begin("first"), begin("second")];
+  await server.seen.next("the bind of the first");
+  first!();
+  second!();
+  await rig.adjust(100);
+  assert.equal(await server.seen.next("the end of the first"), "end");
+  assert.deepEqual(heard, ["first refuse 0x88 ldap_unavailable"]);
+  const third = ask(rig, "third", "secret");
+  assert.equal(await server.seen.next("the bind of the third"), "bytes");
+  await rig.adjust(100);
+  assert.equal(await third, UNAVAILABLE);
 });
 
 Deno.test("settings that make no sense are told all at once", () => {

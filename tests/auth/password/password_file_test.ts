@@ -9,13 +9,14 @@ import type * as Scope from "effect/Scope";
 import * as TestClock from "effect/testing/TestClock";
 import assert from "node:assert/strict";
 import { AuthFileInvalid } from "../../../src/auth/identity/errors.ts";
-import type { Credentials } from "../../../src/auth/identity/identity.ts";
+import { askBy } from "../../../src/auth/identity/questions.ts";
 import { type FileModeOf, PasswordFile } from "../../../src/auth/password/password_file.ts";
 import { formatPasswordHash } from "../../../src/auth/password/password_hash.ts";
 import { hashWithScrypt, makeScramVerifier } from "../../../src/auth/password/password_hasher.ts";
 import { Log, type LogWriter } from "../../../src/logging/log.ts";
 import { Supervisor } from "../../../src/logging/supervisor.ts";
 import { FileUnreadable } from "../../../src/system/watched_file.ts";
+import { credentials, verdictOf } from "../backend_rig.ts";
 
 const encoder = new TextEncoder();
 
@@ -57,17 +58,8 @@ async function withRig(
 const PRIVATE = () => 0o100600;
 
 function ask({ identityProvider }: PasswordFile["Service"], username: string, password: string): Effect.Effect<string> {
-  const credentials: Credentials = {
-    clientId: "c",
-    username,
-    password: encoder.encode(password),
-    isLoopback: false,
-    remoteAddress: "192.0.2.1",
-    certificate: undefined,
-    anonymous: undefined,
-  };
   return Effect.promise(async () => {
-    const verdict = await identityProvider.verify(credentials);
+    const verdict = await verdictOf(identityProvider, askBy(Effect.runFork), credentials(username, password));
     if (verdict === undefined) return "passed";
     return verdict.kind === "refuse" ? verdict.reason : `accepted ${verdict.identity.groups.join()}`;
   });

@@ -2,14 +2,15 @@
  * Plain passwords against the users of a file, with a check that counts and ends when the test says so: what counts is
  * how many hashes of which kind an answer takes, never how long.
  */
+import * as Effect from "effect/Effect";
 import assert from "node:assert/strict";
-import type { Credentials } from "../../../src/auth/identity/identity.ts";
-import { HashQueue } from "../../../src/auth/password/hash_queue.ts";
+import { askBy } from "../../../src/auth/identity/questions.ts";
 import { parsePasswordEntries } from "../../../src/auth/password/password_entries.ts";
 import type { PasswordHash } from "../../../src/auth/password/password_hash.ts";
 import { makePasswordProvider } from "../../../src/auth/password/password_provider.ts";
-import { PasswordUsers } from "../../../src/auth/password/password_users.ts";
+import { type HashBounds, PasswordUsers } from "../../../src/auth/password/password_users.ts";
 import { VERIFIED_FOR_MS } from "../../../src/auth/password/verified_passwords.ts";
+import { credentials, verdictOf } from "../backend_rig.ts";
 
 const SALT = "dHdlbHZlIGJ5dGVz";
 const SCRYPT = `$scrypt$ln=10,r=8,p=1$${SALT}$${"A".repeat(43)}`;
@@ -24,8 +25,8 @@ class Rig {
   readonly #provider;
   #gate: PromiseWithResolvers<void> | undefined = undefined;
 
-  constructor(text: string, queue = new HashQueue()) {
-    this.users = new PasswordUsers(
+  constructor(text: string, bounds?: HashBounds) {
+    this.users = Effect.runSync(PasswordUsers.make(
       async (hash, password) => {
         this.checked.push(hash);
         await this.#gate?.promise;
@@ -33,9 +34,9 @@ class Rig {
         if (told === "no memory") throw new Error(told);
         return told === "right";
       },
-      queue,
       () => this.nowMs,
-    );
+      bounds,
+    ));
     this.replace(text);
     this.#provider = makePasswordProvider(this.users);
   }
@@ -56,16 +57,7 @@ class Rig {
 
   /** The reason of a refusal, the groups of an identity, or `passed`. */
   async ask(username: string | undefined, password: string | undefined): Promise<string> {
-    const credentials: Credentials = {
-      clientId: "c",
-      username,
-      password: password === undefined ? undefined : new TextEncoder().encode(password),
-      isLoopback: false,
-      remoteAddress: "192.0.2.1",
-      certificate: undefined,
-      anonymous: undefined,
-    };
-    const verdict = await this.#provider.verify(credentials);
+    const verdict = await verdictOf(this.#provider, askBy(Effect.runFork), credentials(username, password));
     if (verdict === undefined) return "passed";
     if (verdict.kind === "refuse") return `${verdict.reason} 0x${verdict.reasonCode.toString(16)}`;
     assert.equal(verdict.identity.username, username);
@@ -158,7 +150,7 @@ Deno.test("password provider computes one hash for a storm of the same name and 
 });
 
 Deno.test("password provider turns away what the queue has no room for, known or not, and recovers", async () => {
-  const rig = new Rig(`alice:${SCRYPT}`, new HashQueue(1, 1));
+  const rig = new Rig(`alice:${SCRYPT}`, { atWorkMax: 1, waitingMax: 1 });
   await rig.ask("alice", "right");
   rig.close();
   const waiting = [rig.ask("alice", "wrong 1"), rig.ask("eve", "wrong 2")];

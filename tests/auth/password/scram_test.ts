@@ -1,6 +1,7 @@
 /**
  * The server of SCRAM-SHA-256 against a client of our own and the example of RFC 7677, section 3.
  */
+import * as Effect from "effect/Effect";
 import assert from "node:assert/strict";
 import { createHash, createHmac, pbkdf2Sync } from "node:crypto";
 import {
@@ -8,7 +9,6 @@ import {
   type Conversation,
   type ExchangeStep,
 } from "../../../src/auth/identity/enhanced_authentication.ts";
-import { HashQueue } from "../../../src/auth/password/hash_queue.ts";
 import { parsePasswordEntries } from "../../../src/auth/password/password_entries.ts";
 import { formatPasswordHash } from "../../../src/auth/password/password_hash.ts";
 import { makeScramVerifier } from "../../../src/auth/password/password_hasher.ts";
@@ -24,7 +24,7 @@ const PENCIL = "$scram-sha-256$i=4096$W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi
 const SCRYPT = `$scrypt$ln=10,r=8,p=1$dHdlbHZlIGJ5dGVz$${"A".repeat(43)}`;
 
 function usersOf(text: string): PasswordUsers {
-  const users = new PasswordUsers(() => assert.fail("SCRAM hashes no passwords"), new HashQueue(), () => 0);
+  const users = Effect.runSync(PasswordUsers.make(() => assert.fail("SCRAM hashes no passwords"), () => 0));
   const entries = parsePasswordEntries("users", text);
   assert.deepEqual(entries.problems, []);
   users.replace(entries);

@@ -2,20 +2,13 @@
  * What tests of tokens share: keys and tokens made on the spot, a server for key sets, and the provider over a clock
  * that the test moves.
  */
-import * as Effect from "effect/Effect";
-import * as Layer from "effect/Layer";
-import * as ManagedRuntime from "effect/ManagedRuntime";
-import * as TestClock from "effect/testing/TestClock";
 import { exportJWK, exportSPKI, generateKeyPair, type JWK, type JWTPayload, SignJWT } from "jose";
 import type { Credentials, IdentityProvider, Verdict } from "../../../src/auth/identity/identity.ts";
 import { Jwt, type JwtSettings } from "../../../src/auth/token/jwt.ts";
-import { Log, type LogWriter } from "../../../src/logging/log.ts";
-import type { Fields } from "../../../src/logging/log_line.ts";
-import { Supervisor } from "../../../src/logging/supervisor.ts";
-import { WATCH_INTERVAL_MS } from "../../../src/system/watched_file.ts";
+import { describeVerdict, type LogLine, openRig, START_MS, verdictOf } from "../backend_rig.ts";
 
 /** When tests begin, in seconds since the epoch. */
-export const NOW_SECONDS = 1_800_000_000;
+export const NOW_SECONDS = START_MS / 1000;
 
 /** Claims of a token that is good for a minute. */
 export const CLAIMS: JWTPayload = { sub: "gateway-7", iat: NOW_SECONDS, exp: NOW_SECONDS + 60 };
@@ -80,12 +73,6 @@ export function credentialsWith(changes: Partial<Credentials>): Credentials {
   };
 }
 
-/** One line of the log. */
-export interface LogLine {
-  readonly message: string;
-  readonly fields: Fields | undefined;
-}
-
 /** The provider under test. */
 export interface JwtRig extends AsyncDisposable {
   readonly provider: IdentityProvider;
@@ -100,43 +87,18 @@ export interface JwtRig extends AsyncDisposable {
 
 /** Builds the provider; rejects with the failure of its layer. */
 export async function openJwt(changes: Partial<JwtSettings>): Promise<JwtRig> {
-  const lines: LogLine[] = [];
-  const write: LogWriter["write"] = (_level, message, fields) => void lines.push({ message, fields });
-  const writer: LogWriter = {
-    level: 0,
-    write,
-    limited: (_key, level, message, fields) => write(level, message, fields),
-  };
-  const below = Layer.mergeAll(Layer.succeed(Log, writer), Supervisor.layer).pipe(
-    Layer.merge(Layer.effectDiscard(TestClock.setTime(NOW_SECONDS * 1000))),
-    Layer.provideMerge(TestClock.layer()),
-  );
-  const runtime = ManagedRuntime.make(Jwt.layer(settingsWith(changes)).pipe(Layer.provideMerge(below)));
-  const provider = await runtime.runPromise(Effect.service(Jwt)).catch(async (failure) => {
-    await runtime.dispose();
-    throw failure;
-  });
-  const verdict = async (token: string, username?: string) =>
-    await provider.verify(credentialsWith({ username, password: new TextEncoder().encode(token) }));
+  const rig = await openRig(Jwt, Jwt.layer(settingsWith(changes)));
+  const verdict = (token: string, username?: string) =>
+    verdictOf(rig.service, rig.ask, credentialsWith({ username, password: new TextEncoder().encode(token) }));
   return {
-    provider,
-    log: lines,
+    provider: rig.service,
+    log: rig.log,
     verdict,
     ask: async (token, username) => describeVerdict(await verdict(token, username)),
-    adjust: (durationMs) => runtime.runPromise(TestClock.adjust(durationMs)),
-    [Symbol.asyncDispose]: () => runtime.dispose(),
+    adjust: rig.adjust,
+    [Symbol.asyncDispose]: () => rig[Symbol.asyncDispose](),
   };
 }
-
-/** See `JwtRig.ask`. */
-export function describeVerdict(verdict: Verdict | undefined): string {
-  if (verdict === undefined) return "pass";
-  if (verdict.kind === "accept") return `accept ${verdict.identity.username}`;
-  return `refuse 0x${verdict.reasonCode.toString(16)} ${verdict.reason}`;
-}
-
-/** Lets a changed file be noticed. */
-export const NOTICE_MS = 2 * WATCH_INTERVAL_MS;
 
 /** A file of the test, removed with it. */
 export interface TemporaryFile extends Disposable {

@@ -4,11 +4,11 @@
 import assert from "node:assert/strict";
 import { AuthFileInvalid } from "../../../src/auth/identity/errors.ts";
 import { FileUnreadable } from "../../../src/system/watched_file.ts";
+import { NOTICE_MS } from "../backend_rig.ts";
 import {
   CLAIMS,
   credentialsWith,
   makeIssuer,
-  NOTICE_MS,
   NOW_SECONDS,
   openJwt,
   signWithSecret,
@@ -71,7 +71,7 @@ Deno.test("jwt provider gives the identity that the claims describe, up to their
     },
   });
   await jwt.adjust(64_999);
-  assert.equal(await jwt.ask(token), "accept gateway-7");
+  assert.equal(await jwt.ask(token), "accept gateway-7 [dev ops]");
   await jwt.adjust(1);
   assert.equal(await jwt.ask(token), "refuse 0x86 token_expired");
 });
