@@ -15,49 +15,31 @@ export interface LineBounds {
   /** For whom the line is. */
   readonly backend: BackendBusy["backend"];
   readonly atWorkMax: number;
+  /** At least 1. */
   readonly waitingMax: number;
   /** Longest wait; undefined = as long as it takes. */
   readonly waitMs?: number;
 }
 
-/** See the head of this file. */
-export class WaitingLine {
-  readonly #bounds: LineBounds;
-  readonly #places: Semaphore.Semaphore;
-  #waiting = 0;
+/** Does work as soon as there is a place for it. */
+export type WaitingLine = <A, E>(work: Effect.Effect<A, E>) => Effect.Effect<A, E | BackendBusy>;
 
-  constructor(bounds: LineBounds) {
-    this.#bounds = bounds;
-    this.#places = Semaphore.makeUnsafe(bounds.atWorkMax);
-  }
-
-  /** How many wait. */
-  get waiting(): number {
-    return this.#waiting;
-  }
-
-  /** Does the work as soon as there is a place for it. */
-  run<A, E>(work: Effect.Effect<A, E>): Effect.Effect<A, E | BackendBusy> {
-    return Effect.scoped(Effect.andThen(this.#enter, work));
-  }
-
-  /** A place for the scope around it. */
-  readonly #enter = Effect.suspend(() => {
-    const { backend, waitingMax, waitMs } = this.#bounds;
-    const busy = new BackendBusy({ backend });
-    if (this.#waiting >= waitingMax) return busy;
-    const place = this.#places.takeScoped(1);
-    const inTime = waitMs === undefined ? place : Effect.timeoutOrElse(place, { duration: waitMs, orElse: () => busy });
-    return Effect.flatMap(Standing, (standing) => {
-      standing.isWaiting = true;
-      this.#waiting++;
-      return Effect.ensuring(
-        inTime,
-        Effect.sync(() => {
-          standing.isWaiting = false;
-          this.#waiting--;
-        }),
-      );
+/** Makes a line. */
+export function makeWaitingLine({ backend, atWorkMax, waitingMax, waitMs }: LineBounds): WaitingLine {
+  const places = Semaphore.makeUnsafe(atWorkMax);
+  const busy = Effect.suspend(() => new BackendBusy({ backend }));
+  let waiting = 0;
+  const place = places.takeScoped(1);
+  const inTime = waitMs === undefined ? place : Effect.timeoutOrElse(place, { duration: waitMs, orElse: () => busy });
+  const enter = Effect.flatMap(Standing, (standing) => {
+    if (waiting >= waitingMax) return busy;
+    standing.isWaiting = true;
+    waiting++;
+    const left = Effect.sync(() => {
+      standing.isWaiting = false;
+      waiting--;
     });
+    return Effect.ensuring(inTime, left);
   });
+  return (work) => Effect.scoped(Effect.andThen(enter, work));
 }

@@ -23,7 +23,7 @@ import * as Layer from "effect/Layer";
 import { isUtf8 } from "node:buffer";
 import { Log } from "../../logging/log.ts";
 import { ReasonCode } from "../../protocol/reason_codes.ts";
-import { tellUnavailable } from "../backend/unavailable_line.ts";
+import { tellUnavailable } from "../backend/failure_text.ts";
 import type { Credentials, IdentityProvider, Verdict } from "../identity/identity.ts";
 import { type Answered, makeAnswerCache } from "./answer_cache.ts";
 import { type HttpVerdict, readVerdict } from "./http_answer.ts";

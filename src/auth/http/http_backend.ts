@@ -10,7 +10,7 @@ import type { LogWriter } from "../../logging/log.ts";
 import { failureText } from "../backend/failure_text.ts";
 import { followValue, isLoopbackHost, parseSecretLine } from "../backend/followed_value.ts";
 import { fetchAnswer, type NoAnswer } from "../backend/http_answer_bytes.ts";
-import { WaitingLine } from "../backend/waiting_line.ts";
+import { makeWaitingLine, type WaitingLine } from "../backend/waiting_line.ts";
 import { type BackendBusy, BackendSettingsInvalid, BackendUnavailable } from "../identity/errors.ts";
 
 /** How to ask a server about identities and permissions. */
@@ -63,7 +63,7 @@ export class HttpBackend {
     this.#timeoutMs = timeoutMs;
     this.#token = token;
     this.#client = client;
-    this.#line = new WaitingLine({ backend: "http", atWorkMax, waitingMax: HTTP_WAITING_MAX, waitMs: timeoutMs });
+    this.#line = makeWaitingLine({ backend: "http", atWorkMax, waitingMax: HTTP_WAITING_MAX, waitMs: timeoutMs });
   }
 
   /**
@@ -89,7 +89,7 @@ export class HttpBackend {
         return typeof answer === "string" ? this.#unavailable(answer) : Effect.succeed(answer);
       }),
     );
-    return this.#line.run(asking);
+    return this.#line(asking);
   }
 
   #headers(): Record<string, string> {

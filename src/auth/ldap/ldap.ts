@@ -25,9 +25,9 @@ import * as Layer from "effect/Layer";
 import { X509Certificate } from "node:crypto";
 import { Log } from "../../logging/log.ts";
 import { ReasonCode } from "../../protocol/reason_codes.ts";
+import { tellUnavailable } from "../backend/failure_text.ts";
 import { followValue, isLoopbackHost, parseSecretLine } from "../backend/followed_value.ts";
-import { tellUnavailable } from "../backend/unavailable_line.ts";
-import { WaitingLine } from "../backend/waiting_line.ts";
+import { makeWaitingLine } from "../backend/waiting_line.ts";
 import { BackendSettingsInvalid } from "../identity/errors.ts";
 import type { IdentityProvider, Verdict } from "../identity/identity.ts";
 import { askDirectory, type LdapOutcome } from "./ldap_conversation.ts";
@@ -64,7 +64,7 @@ export class Ldap extends Context.Service<Ldap, IdentityProvider>()("promptmq/au
         }
         const { timeoutMs: waitMs } = plan;
         const { connections: atWorkMax } = settings;
-        const line = new WaitingLine({ backend: "ldap", atWorkMax, waitingMax: LDAP_WAITING_MAX, waitMs });
+        const line = makeWaitingLine({ backend: "ldap", atWorkMax, waitingMax: LDAP_WAITING_MAX, waitMs });
         return Ldap.of({
           name: "ldap",
           verify: ({ username, password }) => {
@@ -74,7 +74,7 @@ export class Ldap extends Context.Service<Ldap, IdentityProvider>()("promptmq/au
               const secrets = { ca: ca(), bindPassword: bindPassword() };
               return askDirectory(plan, secrets, username, password);
             });
-            return line.run(asking).pipe(tellUnavailable(log), Effect.map(verdictOf));
+            return line(asking).pipe(tellUnavailable(log), Effect.map(verdictOf));
           },
         });
       }),

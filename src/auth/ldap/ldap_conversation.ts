@@ -14,7 +14,7 @@
 import * as Effect from "effect/Effect";
 import { failureText } from "../backend/failure_text.ts";
 import { BackendUnavailable } from "../identity/errors.ts";
-import { LdapConnection } from "./ldap_connection.ts";
+import { LdapConnection, type SearchOutcome } from "./ldap_connection.ts";
 import { fillDn, parseFilter } from "./ldap_filter.ts";
 import { type Entry, ResultCode } from "./ldap_messages.ts";
 import type { LdapPlan, UserPlan } from "./ldap_settings.ts";
@@ -34,8 +34,8 @@ export type LdapOutcome =
 export const LDAP_GROUPS_MAX = 1000;
 
 /**
- * Asks about one client; fails when the directory does not do its part, and is over in time either way. The connection
- * is closed whatever ends the conversation.
+ * Asks about one client; fails when the directory does not do its part in time. The connection is closed whatever ends
+ * the conversation.
  *
  * @param username Not empty.
  * @param password Not empty.
@@ -45,170 +45,148 @@ export function askDirectory(
   secrets: LdapSecrets,
   username: string,
   password: Uint8Array,
-): Effect.Effect<LdapOutcome, BackendUnavailable> {
-  return Effect.suspend(() => new Conversation(plan, secrets).identify(username, password));
+): Step<LdapOutcome> {
+  return Effect.suspend(() => new Conversation(plan, secrets, username, password).run);
 }
 
 type Known = { readonly kind: "known"; readonly username: string; readonly dn: string };
 type NotKnown = Exclude<LdapOutcome, { readonly kind: "known" }>;
-
 type Step<A> = Effect.Effect<A, BackendUnavailable>;
 
 class Conversation {
   readonly #plan: LdapPlan;
   readonly #secrets: LdapSecrets;
+  readonly #username: string;
+  readonly #password: Uint8Array;
   readonly #connection = new LdapConnection();
   /** What is being done, for the one that gives up. */
   #operation = "connect";
 
-  constructor(plan: LdapPlan, secrets: LdapSecrets) {
+  constructor(plan: LdapPlan, secrets: LdapSecrets, username: string, password: Uint8Array) {
     this.#plan = plan;
     this.#secrets = secrets;
+    this.#username = username;
+    this.#password = password;
   }
 
-  identify(username: string, password: Uint8Array): Step<LdapOutcome> {
-    const { timeoutMs } = this.#plan;
-    return this.#identify(username, password).pipe(
-      Effect.timeoutOrElse({
-        duration: timeoutMs,
-        orElse: () => this.#fail(this.#operation, `no answer within ${timeoutMs} ms`),
-      }),
+  get run(): Step<LdapOutcome> {
+    const { timeoutMs: duration } = this.#plan;
+    return this.#identify.pipe(
+      Effect.timeoutOrElse({ duration, orElse: () => this.#fail(this.#operation, `no answer within ${duration} ms`) }),
       Effect.ensuring(Effect.sync(() => this.#connection.destroy())),
     );
   }
 
-  readonly #identify = Effect.fnUntraced({ self: this }, function* (
-    this: Conversation,
-    username: string,
-    password: Uint8Array,
-  ) {
+  readonly #identify = Effect.gen({ self: this }, function* () {
     const { user, target } = this.#plan;
     const { ca } = this.#secrets;
     yield* this.#step("connect", (connection, signal) => connection.open({ ...target, ca }, signal));
-    const found = user.kind === "direct"
-      ? yield* this.#bindDirectly(user, username, password)
-      : yield* this.#searchAndBind(user, username, password);
-    const outcome = found.kind === "known"
-      ? { kind: "known" as const, username: found.username, groups: yield* this.#groupsOf(found) }
+    const found = yield* user.kind === "direct" ? this.#bindDirectly(user) : this.#searchAndBind(user);
+    const outcome: LdapOutcome = found.kind === "known"
+      ? { kind: "known", username: found.username, groups: yield* this.#groupsOf(found) }
       : found;
     // What was found out does not depend on how the directory takes the end.
     yield* Effect.ignore(this.#step("say goodbye", (connection) => connection.unbind()));
     return outcome;
   });
 
-  readonly #bindDirectly = Effect.fnUntraced({ self: this }, function* (
-    this: Conversation,
-    user: UserPlan & { readonly kind: "direct" },
-    username: string,
-    password: Uint8Array,
-  ) {
-    const dn = fillDn(user.dn, username);
-    const known: Known = { kind: "known", username, dn };
-    const refusal = yield* this.#bindAsClient(dn, password);
-    if (refusal !== undefined) return refusal;
-    const { nameAttribute } = user;
-    if (nameAttribute === undefined) return known;
-    const { code, entries: [entry] } = yield* this.#step(
-      "read the entry of a client",
-      (connection) => connection.search(this.#search(dn, "base", ANY_ENTRY, [nameAttribute], 1)),
-    );
-    // Not every directory lets clients read themselves; the name is then as the client wrote it.
-    const names = code === ResultCode.SUCCESS && entry !== undefined ? namesOf(entry) : [];
-    return names.length === 0 ? known : spelled(names, username, dn);
-  });
+  #bindDirectly({ dn: template, nameAttribute }: UserPlan & { readonly kind: "direct" }): Step<Known | NotKnown> {
+    return Effect.gen({ self: this }, function* () {
+      const username = this.#username;
+      const dn = fillDn(template, username);
+      const refusal = yield* this.#bindAsClient(dn);
+      if (refusal !== undefined) return refusal;
+      if (nameAttribute === undefined) return { kind: "known", username, dn };
+      const operation = "read the entry of a client";
+      const { code, entries: [entry] } = yield* this.#search(operation, dn, "base", ANY_ENTRY, [nameAttribute], 1);
+      // Not every directory lets clients read themselves; the name is then as the client wrote it.
+      const names = code === ResultCode.SUCCESS && entry !== undefined ? namesOf(entry) : [];
+      return names.length === 0 ? { kind: "known", username, dn } : spelled(names, username, dn);
+    });
+  }
 
-  readonly #searchAndBind = Effect.fnUntraced({ self: this }, function* (
-    this: Conversation,
-    user: UserPlan & { readonly kind: "search" },
-    username: string,
-    password: Uint8Array,
-  ) {
-    if (this.#plan.serviceDn !== undefined) yield* this.#becomeService();
-    const { nameAttributes } = user.filter;
-    const attributes = nameAttributes.length === 0 ? NO_ATTRIBUTES : nameAttributes;
-    const filter = user.filter.encode({ username });
-    const operation = "search for a client";
-    const { code, entries: [entry] } = yield* this.#step(
-      operation,
-      (connection) => connection.search(this.#search(user.base, "subtree", filter, attributes, 1)),
-    );
-    if (code === ResultCode.SIZE_LIMIT_EXCEEDED) return { kind: "ambiguous" } as const;
-    if (code !== ResultCode.SUCCESS) return yield* this.#fail(operation, `result code ${code}`);
-    if (entry === undefined) return { kind: "unknown" } as const;
-    if (entry.dn === "") return yield* this.#fail(operation, "an entry without a name was found");
-    const refusal = yield* this.#bindAsClient(entry.dn, password);
-    if (refusal !== undefined) return refusal;
-    if (nameAttributes.length === 0) return { kind: "known", username, dn: entry.dn } as const;
-    const names = namesOf(entry);
-    if (names.length === 0) {
+  #searchAndBind({ base, filter }: UserPlan & { readonly kind: "search" }): Step<Known | NotKnown> {
+    return Effect.gen({ self: this }, function* () {
+      const username = this.#username;
+      if (this.#plan.serviceDn !== undefined) yield* this.#becomeService;
+      const { nameAttributes } = filter;
+      const attributes = nameAttributes.length === 0 ? NO_ATTRIBUTES : nameAttributes;
+      const operation = "search for a client";
+      const search = this.#search(operation, base, "subtree", filter.encode({ username }), attributes, 1);
+      const { code, entries: [entry] } = yield* search;
+      if (code === ResultCode.SIZE_LIMIT_EXCEEDED) return { kind: "ambiguous" };
+      if (code !== ResultCode.SUCCESS) return yield* this.#fail(operation, `result code ${code}`);
+      if (entry === undefined) return { kind: "unknown" };
+      if (entry.dn === "") return yield* this.#fail(operation, "an entry without a name was found");
+      const refusal = yield* this.#bindAsClient(entry.dn);
+      if (refusal !== undefined) return refusal;
+      if (nameAttributes.length === 0) return { kind: "known", username, dn: entry.dn };
+      const names = namesOf(entry);
+      if (names.length > 0) return spelled(names, username, entry.dn);
       return yield* this.#fail(operation, `${nameAttributes.join(" and ")} of entries cannot be read`);
-    }
-    return spelled(names, username, entry.dn);
-  });
+    });
+  }
 
-  readonly #bindAsClient = Effect.fnUntraced({ self: this }, function* (
-    this: Conversation,
-    dn: string,
-    password: Uint8Array,
-  ) {
-    const operation = "check a password";
-    const code = yield* this.#step(operation, (connection) => connection.bind(dn, password));
-    switch (code) {
-      case ResultCode.SUCCESS:
-        return undefined;
-      case ResultCode.INVALID_CREDENTIALS:
-      case ResultCode.INAPPROPRIATE_AUTHENTICATION:
-      case ResultCode.NO_SUCH_OBJECT:
-      case ResultCode.INVALID_DN_SYNTAX:
-        return { kind: "wrong_password" } as const;
-      case ResultCode.CONSTRAINT_VIOLATION:
-      case ResultCode.INSUFFICIENT_ACCESS_RIGHTS:
-      case ResultCode.UNWILLING_TO_PERFORM:
-        return { kind: "account" } as const;
-      default:
-        return yield* this.#fail(operation, `result code ${code}`);
-    }
-  });
+  #bindAsClient(dn: string): Step<NotKnown | undefined> {
+    return Effect.gen({ self: this }, function* () {
+      const operation = "check a password";
+      const code = yield* this.#step(operation, (connection) => connection.bind(dn, this.#password));
+      switch (code) {
+        case ResultCode.SUCCESS:
+          return undefined;
+        case ResultCode.INVALID_CREDENTIALS:
+        case ResultCode.INAPPROPRIATE_AUTHENTICATION:
+        case ResultCode.NO_SUCH_OBJECT:
+        case ResultCode.INVALID_DN_SYNTAX:
+          return { kind: "wrong_password" };
+        case ResultCode.CONSTRAINT_VIOLATION:
+        case ResultCode.INSUFFICIENT_ACCESS_RIGHTS:
+        case ResultCode.UNWILLING_TO_PERFORM:
+          return { kind: "account" };
+        default:
+          return yield* this.#fail(operation, `result code ${code}`);
+      }
+    });
+  }
 
-  readonly #becomeService = Effect.fnUntraced({ self: this }, function* (this: Conversation) {
-    const { serviceDn } = this.#plan;
+  readonly #becomeService = Effect.gen({ self: this }, function* () {
+    const { serviceDn: dn } = this.#plan;
     const password = new TextEncoder().encode(this.#secrets.bindPassword);
     const operation = "bind as the service account";
-    const code = yield* this.#step(
-      operation,
-      (connection) => serviceDn === undefined ? connection.bindAnonymously() : connection.bind(serviceDn, password),
-    );
+    const bind = (connection: LdapConnection) =>
+      dn === undefined ? connection.bindAnonymously() : connection.bind(dn, password);
+    const code = yield* this.#step(operation, bind);
     if (code !== ResultCode.SUCCESS) return yield* this.#fail(operation, `result code ${code}`);
   });
 
-  readonly #groupsOf = Effect.fnUntraced({ self: this }, function* (this: Conversation, { username, dn }: Known) {
-    const { user, groups, serviceDn } = this.#plan;
-    if (groups === undefined) return [];
-    // A client need not have the right to read groups; only where there is no service account it asks itself.
-    if (user.kind === "search" || serviceDn !== undefined) yield* this.#becomeService();
-    const filter = groups.filter.encode({ username, dn });
-    const operation = "search for groups";
-    const { code, entries } = yield* this.#step(
-      operation,
-      (connection) =>
-        connection.search(this.#search(groups.base, "subtree", filter, [groups.attribute], LDAP_GROUPS_MAX)),
-    );
-    if (code !== ResultCode.SUCCESS) return yield* this.#fail(operation, `result code ${code}`);
-    const names = new Set(entries.flatMap((entry) => entry.attributes.get(groups.attribute) ?? []));
-    if (names.size > LDAP_GROUPS_MAX) {
+  #groupsOf({ username, dn }: Known): Step<readonly string[]> {
+    return Effect.gen({ self: this }, function* () {
+      const { user, groups, serviceDn } = this.#plan;
+      if (groups === undefined) return [];
+      // A client need not have the right to read groups; only where there is no service account it asks itself.
+      if (user.kind === "search" || serviceDn !== undefined) yield* this.#becomeService;
+      const { base, filter, attribute } = groups;
+      const operation = "search for groups";
+      const wanted = filter.encode({ username, dn });
+      const found = yield* this.#search(operation, base, "subtree", wanted, [attribute], LDAP_GROUPS_MAX);
+      if (found.code !== ResultCode.SUCCESS) return yield* this.#fail(operation, `result code ${found.code}`);
+      const names = new Set(found.entries.flatMap(({ attributes }) => attributes.get(attribute) ?? []));
+      if (names.size <= LDAP_GROUPS_MAX) return [...names];
       return yield* this.#fail(operation, `a client is in more than ${LDAP_GROUPS_MAX} groups`);
-    }
-    return [...names];
-  });
+    });
+  }
 
   #search(
+    operation: string,
     base: string,
     scope: "base" | "subtree",
     filter: Uint8Array,
     attributes: readonly string[],
     entriesMax: number,
-  ) {
-    return { base, scope, filter, attributes, entriesMax, timeLimitSeconds: Math.ceil(this.#plan.timeoutMs / 1000) };
+  ): Step<SearchOutcome> {
+    const timeLimitSeconds = Math.ceil(this.#plan.timeoutMs / 1000);
+    const search = { base, scope, filter, attributes, entriesMax, timeLimitSeconds };
+    return this.#step(operation, (connection) => connection.search(search));
   }
 
   /** One step; whatever goes wrong in it is the directory's, or the network's on the way to it. */

@@ -16,7 +16,7 @@ import * as Cache from "effect/Cache";
 import * as Effect from "effect/Effect";
 import { randomBytes } from "node:crypto";
 import { failureText } from "../backend/failure_text.ts";
-import { WaitingLine } from "../backend/waiting_line.ts";
+import { type LineBounds, makeWaitingLine } from "../backend/waiting_line.ts";
 import { type BackendBusy, BackendUnavailable } from "../identity/errors.ts";
 import type { Answer } from "../identity/questions.ts";
 import type { PasswordEntries, PasswordEntry } from "./password_entries.ts";
@@ -27,20 +27,16 @@ import { VerifiedPasswords } from "./verified_passwords.ts";
 /** What came of checking a password. */
 export type CheckOutcome = PasswordEntry | "unknown" | "wrong";
 
-/** How many hashes at once, and how many wait. */
-export interface HashBounds {
-  readonly atWorkMax: number;
-  readonly waitingMax: number;
-}
-
-/**
- * Hashes that run at the same time: on half of the cores. With hashes on both cores of a machine that has two, a flood of
- * wrong passwords raised the 99th percentile of other clients' round trips from 0.8 to 156 ms; with one, to 12 ms.
- */
-export const HASHES_AT_ONCE = Math.max(1, Math.floor(navigator.hardwareConcurrency / 2));
-
-/** Hashes that wait for their turn: 7 to 13 s with the scrypt of `promptmq user add` and one at a time. */
-export const HASHES_WAITING_MAX = 128;
+const HASH_LINE: LineBounds = {
+  backend: "password-file",
+  /**
+   * On half of the cores. With hashes on both cores of a machine that has two, a flood of wrong passwords raised the
+   * 99th percentile of other clients' round trips from 0.8 to 156 ms; with one, to 12 ms.
+   */
+  atWorkMax: Math.max(1, Math.floor(navigator.hardwareConcurrency / 2)),
+  /** 7 to 13 s with the scrypt of `promptmq user add` and one at a time. */
+  waitingMax: 128,
+};
 
 /** A user as SCRAM needs it. */
 export interface ScramUser {
@@ -67,11 +63,11 @@ export class PasswordUsers {
   static readonly make = Effect.fnUntraced(function* (
     check: PasswordCheck,
     nowMs: () => number,
-    bounds: HashBounds = { atWorkMax: HASHES_AT_ONCE, waitingMax: HASHES_WAITING_MAX },
+    bounds: Partial<LineBounds> = {},
   ) {
-    const line = new WaitingLine({ backend: "password-file", ...bounds });
+    const line = makeWaitingLine({ ...HASH_LINE, ...bounds });
     const underWay = yield* Cache.make({
-      lookup: ({ hash, password }: Hashing) => line.run(Effect.uninterruptible(compute(check, hash, password))),
+      lookup: ({ hash, password }: Hashing) => line(Effect.uninterruptible(compute(check, hash, password))),
       capacity: Infinity,
       timeToLive: 0,
     });

@@ -4,11 +4,12 @@
  */
 import * as Effect from "effect/Effect";
 import assert from "node:assert/strict";
+import type { LineBounds } from "../../../src/auth/backend/waiting_line.ts";
 import { askBy } from "../../../src/auth/identity/questions.ts";
 import { parsePasswordEntries } from "../../../src/auth/password/password_entries.ts";
 import type { PasswordHash } from "../../../src/auth/password/password_hash.ts";
 import { makePasswordProvider } from "../../../src/auth/password/password_provider.ts";
-import { type HashBounds, PasswordUsers } from "../../../src/auth/password/password_users.ts";
+import { PasswordUsers } from "../../../src/auth/password/password_users.ts";
 import { VERIFIED_FOR_MS } from "../../../src/auth/password/verified_passwords.ts";
 import { credentials, verdictOf } from "../backend_rig.ts";
 
@@ -25,7 +26,7 @@ class Rig {
   readonly #provider;
   #gate: PromiseWithResolvers<void> | undefined = undefined;
 
-  constructor(text: string, bounds?: HashBounds) {
+  constructor(text: string, bounds?: Partial<LineBounds>) {
     this.users = Effect.runSync(PasswordUsers.make(
       async (hash, password) => {
         this.checked.push(hash);
