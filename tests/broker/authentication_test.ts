@@ -6,6 +6,8 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import type { EnhancedAuthenticator, ExchangeStep } from "../../src/auth/identity/enhanced_authentication.ts";
 import { type IdentityProvider, named, type Verdict } from "../../src/auth/identity/identity.ts";
+import { Standing } from "../../src/auth/identity/questions.ts";
+import { within } from "../support/event_queue.ts";
 import { asyncScenario, scenario, type World } from "./harness.ts";
 import type { TestClient } from "./test_client.ts";
 
@@ -258,6 +260,59 @@ Deno.test(
     await world.nextTurn();
     assert.deepEqual(client.heard(), ["connack 0x8b", "closed"]);
     assert.equal(world.core.sessions.sessions.size, 0);
+  }),
+);
+
+let taken = promised<string>();
+
+/** A provider whose line never moves. */
+function crowdedProvider(): IdentityProvider {
+  taken = promised();
+  const stand = Effect.map(Standing, (standing) => {
+    standing.isWaiting = true;
+  });
+  const leave = Effect.sync(() => taken.resolve("back"));
+  return {
+    name: "crowded",
+    verify: () => Effect.onInterrupt(Effect.andThen(stand, Effect.never), () => leave),
+  };
+}
+
+Deno.test(
+  "a client that leaves while it waits for a provider takes its question back",
+  asyncScenario(() => ({ providers: [crowdedProvider()] }), async (world) => {
+    const client = world.open().sendConnect({ clientId: "c" });
+    assert.deepEqual(client.heard(), []);
+    client.lose();
+    assert.equal(await within(taken.promise, "the end of the question"), "back");
+  }),
+);
+
+let takenBack = 0;
+
+Deno.test(
+  "a client that leaves takes back what is asked about its permissions",
+  scenario({ authorizer: { permissionsOf: () => () => void takenBack++ } }, (world) => {
+    const client = world.open().sendConnect({ clientId: "c" });
+    assert.deepEqual(client.heard(), []);
+    const before = takenBack;
+    client.lose();
+    assert.equal(takenBack, before + 1);
+  }),
+);
+
+Deno.test(
+  "a wrong password counts, although its client did not wait for the answer",
+  asyncScenario(() => ({ providers: [slowProvider()] }), async (world) => {
+    world.guards.failureDelay.free = 0;
+    const login = { username: "u", password: Buffer.from("wrong") };
+    world.open({ remoteAddress: "192.0.2.7" }).sendConnect({ clientId: "c", ...login }).lose();
+    const other = world.open({ remoteAddress: "192.0.2.8" }).sendConnect({ clientId: "d", ...login });
+    verdict.resolve({ kind: "refuse", reasonCode: 0x86, reason: "bad_password" });
+    await world.nextTurn();
+    assert.deepEqual(other.heard(), ["connack 0x86", "closed"]);
+    const delays = ["192.0.2.7", "192.0.2.8"].map((address) => world.guards.failures.delayMs(address, world.nowMs));
+    assert.deepEqual(delays, [250, 250]);
   }),
 );
 

@@ -22,7 +22,7 @@ export type TakeBack = () => void;
 /**
  * Asks; `heard` is called once, before the return when nobody has to be waited for.
  *
- * @returns undefined when `heard` was called.
+ * @returns undefined when there is nothing left to take back.
  */
 export type Ask = <A>(question: Answer<A>, heard: (answer: A) => void) => TakeBack | undefined;
 
