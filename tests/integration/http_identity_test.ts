@@ -3,9 +3,12 @@
  * clients while a server is down.
  */
 import assert from "node:assert/strict";
+import { rawServer, silent } from "../auth/backend_rig.ts";
 import { type AnswerServer, answerServer, type Question } from "../auth/http/http_rig.ts";
 import { makeIssuer } from "../auth/token/jwt_rig.ts";
 import { attempt, connectCode } from "../support/connect_attempt.ts";
+import { EventQueue } from "../support/event_queue.ts";
+import { RawClient } from "../support/raw_client.ts";
 import { assertKeeps } from "../support/secrecy.ts";
 import { quickUserFile } from "../support/user_file.ts";
 import { WatchedBroker } from "../support/watched_broker.ts";
@@ -152,4 +155,42 @@ Deno.test("chain: the first provider that knows a client decides, and the next o
   assert.equal(await as("bob", token, 4), SERVER_UNAVAILABLE);
   assert.equal(server.questions.length, 1, "a token that nobody could judge is shown to nobody else");
   assert.equal(await broker.count("connects_refused", "jwt_unavailable"), 1);
+});
+
+Deno.test("a broker that stops cuts off what it asks a directory, a web service and a key server, and says nothing of it", async () => {
+  const seen = new EventQueue<string>();
+  await using stack = new AsyncDisposableStack();
+  const [jwks, ldap, http] = ["jwks", "ldap", "http"].map((name) =>
+    stack.use(rawServer(async (conn) => {
+      seen.push(`${name} asked`);
+      await silent(conn);
+      seen.push(`${name} left`);
+    }))
+  );
+  const timeout = "timeout: 60s";
+  const broker = stack.use(
+    await WatchedBroker.start({
+      config: [
+        `auth: {chain: [jwt, ldap, http], jwt: {jwks-url: "http://127.0.0.1:${jwks!.port}/keys", ${timeout}},`,
+        `  ldap: {url: "ldap://127.0.0.1:${ldap!.port}", user-dn: "uid={username},dc=x", ${timeout}},`,
+        `  http: {url: "http://127.0.0.1:${http!.port}/", ${timeout}}}`,
+        "listeners: [{name: anywhere, type: tcp, bind: '127.0.0.1:0'}]",
+      ].join("\n"),
+    }),
+  );
+  const token = await (await makeIssuer("ES256")).sign({ sub: "a", exp: Math.floor(Date.now() / 1000) + 600 });
+  const ways = [
+    ["jwks asked", { username: "", password: token }],
+    ["ldap asked", { username: "alice", password: PASSWORD }],
+    ["http asked", { username: "", password: PASSWORD }],
+  ] as const;
+  for (const [event, login] of ways) {
+    const client = stack.use(await RawClient.open(broker.endpoint("anywhere")));
+    await client.sendPacket("connect", { clientId: event, ...login });
+    assert.equal(await seen.next(event), event);
+  }
+  const log = await broker.stop();
+  const left = [await seen.next("a server is left"), await seen.next("another"), await seen.next("the last")];
+  assert.deepEqual(left.sort(), ["http left", "jwks left", "ldap left"]);
+  assert.deepEqual(log.filter(({ msg }) => /unavailable|cannot get the keys|died/.test(String(msg))), []);
 });

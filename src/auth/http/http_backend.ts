@@ -76,8 +76,7 @@ export class HttpBackend {
     body: string,
     read: (answer: unknown) => A | string,
   ): Effect.Effect<A, BackendUnavailable | BackendBusy> {
-    const init = { method: "POST", headers: this.#headers(), body, client: this.#client };
-    const asking = fetchAnswer(this.#url, init, HTTP_ANSWER_BYTES_MAX).pipe(
+    const asking = this.#post(body).pipe(
       Effect.mapError((failure) => this.#unavailable(this.#describe(failure), failure.cause)),
       Effect.timeoutOrElse({
         duration: this.#timeoutMs,
@@ -90,6 +89,14 @@ export class HttpBackend {
       }),
     );
     return this.#line(asking);
+  }
+
+  /** With the token that holds when it is sent. */
+  #post(body: string): Effect.Effect<Uint8Array, NoAnswer> {
+    return Effect.suspend(() => {
+      const init = { method: "POST", headers: this.#headers(), body, client: this.#client };
+      return fetchAnswer(this.#url, init, HTTP_ANSWER_BYTES_MAX);
+    });
   }
 
   #headers(): Record<string, string> {
