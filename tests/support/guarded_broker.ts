@@ -6,6 +6,7 @@
  * verifier for SCRAM.
  */
 import { CompactSign, exportSPKI, generateKeyPair } from "jose";
+import * as Effect from "effect/Effect";
 import assert from "node:assert/strict";
 import { formatPasswordHash, type PasswordHash } from "../../src/auth/password/password_hash.ts";
 import { hashWithScrypt, makeScramVerifier } from "../../src/auth/password/password_hasher.ts";
@@ -147,9 +148,11 @@ async function passwordFile(): Promise<string> {
   const bytes = (name: string) => new TextEncoder().encode(PASSWORDS[name]);
   const cost = { logN: 10, blockSize: 8, parallelism: 1 };
   const hashes: [string, PasswordHash][] = [];
-  for (const name of ["alice", "mallory"]) hashes.push([name, await hashWithScrypt(bytes(name), cost)]);
+  for (const name of ["alice", "mallory"]) {
+    hashes.push([name, await Effect.runPromise(hashWithScrypt(bytes(name), cost))]);
+  }
   for (const name of ["sally", "scott"]) {
-    hashes.push([name, await makeScramVerifier(bytes(name), 4096) ?? assert.fail("no verifier")]);
+    hashes.push([name, await Effect.runPromise(makeScramVerifier(bytes(name), 4096)) ?? assert.fail("no verifier")]);
   }
   return hashes.map(([name, hash]) => `${name}:${formatPasswordHash(hash)}\n`).join("");
 }

@@ -1,6 +1,7 @@
 /**
  * Password files as their owners make them: with `promptmq user add`, and with the tool of mosquitto.
  */
+import * as Effect from "effect/Effect";
 import assert from "node:assert/strict";
 import { formatPasswordHash } from "../../src/auth/password/password_hash.ts";
 import { makeScramVerifier } from "../../src/auth/password/password_hasher.ts";
@@ -47,7 +48,7 @@ export async function makeMosquittoFile(path: string, username: string, password
 /** A password file for tests that are about something else, with hashes that are made quickly. */
 export async function quickUserFile(passwords: Readonly<Record<string, string>>): Promise<string> {
   const lines = Object.entries(passwords).map(async ([username, password]) => {
-    const verifier = await makeScramVerifier(new TextEncoder().encode(password), QUICK_ITERATIONS);
+    const verifier = await Effect.runPromise(makeScramVerifier(new TextEncoder().encode(password), QUICK_ITERATIONS));
     return `${username}:${formatPasswordHash(verifier!)}\n`;
   });
   return (await Promise.all(lines)).join("");

@@ -1,9 +1,13 @@
 /**
  * Computing what `password_hash.ts` describes. The slow functions run on threads of the runtime and not on the event
- * loop; who calls bounds how many (`password_users.ts`). They end by themselves or not at all, so they are promises.
+ * loop; who calls bounds how many (`password_users.ts`). One that was begun cannot be stopped: interruption waits for its
+ * end. It fails only where memory is missing.
  */
+import * as Effect from "effect/Effect";
 import { isUtf8 } from "node:buffer";
 import { createHash, createHmac, pbkdf2, randomBytes, scrypt, timingSafeEqual } from "node:crypto";
+import { failureText } from "../backend/failure_text.ts";
+import { BackendUnavailable } from "../identity/errors.ts";
 import {
   type PasswordHash,
   type ScramVerifier,
@@ -14,7 +18,9 @@ import {
 import { saslPrep } from "./sasl_prep.ts";
 
 /** Tells whether a password is the one that was hashed. The port that tests replace to count. */
-export type PasswordCheck = (hash: PasswordHash, password: Uint8Array) => Promise<boolean>;
+export type PasswordCheck = (hash: PasswordHash, password: Uint8Array) => Hashing<boolean>;
+
+type Hashing<A> = Effect.Effect<A, BackendUnavailable>;
 
 /**
  * Computes the hash of a password and compares, in a time that does not depend on where they differ.
@@ -22,28 +28,33 @@ export type PasswordCheck = (hash: PasswordHash, password: Uint8Array) => Promis
  * A SCRAM verifier holds what SASLprep made of the password, so the same is done here; bytes that cannot be prepared
  * are hashed as they are, which takes as long and matches no verifier made of a text.
  */
-export const checkPassword: PasswordCheck = async (hash, password) => {
-  switch (hash.kind) {
-    case "scrypt":
-      return timingSafeEqual(hash.hash, await deriveScrypt(password, hash.salt, hash.cost, hash.hash.length));
-    case "scram-sha-256": {
-      const keys = await deriveScramKeys(preparedBytes(password) ?? password, hash.salt, hash.iterations);
-      return timingSafeEqual(hash.storedKey, keys.storedKey);
-    }
-    case "sha512":
-      return timingSafeEqual(hash.hash, createHash("sha512").update(password).update(hash.salt).digest());
-    case "pbkdf2-sha512":
-      return timingSafeEqual(
-        hash.hash,
-        await derivePbkdf2("sha512", password, hash.salt, hash.iterations, hash.hash.length),
-      );
-  }
+export const checkPassword: PasswordCheck = (hash, password) => {
+  const isRight = (derived: Uint8Array) =>
+    timingSafeEqual(hash.kind === "scram-sha-256" ? hash.storedKey : hash.hash, derived);
+  return Effect.map(deriveAs(hash, password), isRight);
 };
 
+/** What a hash keeps, made of another password. */
+function deriveAs(hash: PasswordHash, password: Uint8Array): Hashing<Uint8Array> {
+  switch (hash.kind) {
+    case "scrypt":
+      return deriveScrypt(password, hash.salt, hash.cost, hash.hash.length);
+    case "scram-sha-256": {
+      const keys = deriveScramKeys(preparedBytes(password) ?? password, hash.salt, hash.iterations);
+      return Effect.map(keys, ({ storedKey }) => storedKey);
+    }
+    case "sha512":
+      return Effect.sync(() => createHash("sha512").update(password).update(hash.salt).digest());
+    case "pbkdf2-sha512":
+      return derivePbkdf2("sha512", password, hash.salt, hash.iterations, hash.hash.length);
+  }
+}
+
 /** Makes a new `$scrypt$` entry with a random salt. */
-export async function hashWithScrypt(password: Uint8Array, cost = SCRYPT_COST): Promise<ScryptHash> {
+export function hashWithScrypt(password: Uint8Array, cost = SCRYPT_COST): Hashing<ScryptHash> {
   const salt = randomBytes(SALT_BYTES);
-  return { kind: "scrypt", cost, salt, hash: await deriveScrypt(password, salt, cost, SCRYPT_HASH_BYTES) };
+  const derived = deriveScrypt(password, salt, cost, SCRYPT_HASH_BYTES);
+  return Effect.map(derived, (hash) => ({ kind: "scrypt", cost, salt, hash }));
 }
 
 /**
@@ -51,14 +62,15 @@ export async function hashWithScrypt(password: Uint8Array, cost = SCRYPT_COST): 
  *
  * @returns undefined when SASLprep does not accept the password.
  */
-export async function makeScramVerifier(
+export function makeScramVerifier(
   password: Uint8Array,
   iterations = SCRAM_ITERATIONS,
-): Promise<ScramVerifier | undefined> {
+): Hashing<ScramVerifier | undefined> {
   const prepared = preparedBytes(password);
-  if (prepared === undefined) return undefined;
+  if (prepared === undefined) return Effect.undefined;
   const salt = randomBytes(SALT_BYTES);
-  return { kind: "scram-sha-256", iterations, salt, ...await deriveScramKeys(prepared, salt, iterations) };
+  const derived = deriveScramKeys(prepared, salt, iterations);
+  return Effect.map(derived, (keys) => ({ kind: "scram-sha-256", iterations, salt, ...keys }));
 }
 
 /** HMAC-SHA-256. */
@@ -86,19 +98,14 @@ function preparedBytes(password: Uint8Array): Uint8Array | undefined {
 }
 
 /** [RFC 5802, 3] */
-async function deriveScramKeys(
-  password: Uint8Array,
-  salt: Uint8Array,
-  iterations: number,
-): Promise<{ storedKey: Uint8Array; serverKey: Uint8Array }> {
-  const saltedPassword = await derivePbkdf2("sha256", password, salt, iterations, 32);
-  return {
+function deriveScramKeys(password: Uint8Array, salt: Uint8Array, iterations: number) {
+  return Effect.map(derivePbkdf2("sha256", password, salt, iterations, 32), (saltedPassword) => ({
     storedKey: sha256(hmacSha256(saltedPassword, "Client Key")),
     serverKey: hmacSha256(saltedPassword, "Server Key"),
-  };
+  }));
 }
 
-function deriveScrypt(password: Uint8Array, salt: Uint8Array, cost: ScryptCost, bytes: number): Promise<Uint8Array> {
+function deriveScrypt(password: Uint8Array, salt: Uint8Array, cost: ScryptCost, bytes: number): Hashing<Uint8Array> {
   const options = {
     N: 2 ** cost.logN,
     r: cost.blockSize,
@@ -106,9 +113,7 @@ function deriveScrypt(password: Uint8Array, salt: Uint8Array, cost: ScryptCost, 
     // The runtime's bound counts more than the large table; ours has been checked when the hash was read.
     maxmem: 2 * SCRYPT_MEMORY_BYTES_MAX,
   };
-  return new Promise((resolve, reject) =>
-    scrypt(password, salt, bytes, options, (error, key) => error ? reject(error) : resolve(key))
-  );
+  return derive((hear) => scrypt(password, salt, bytes, options, hear));
 }
 
 function derivePbkdf2(
@@ -117,8 +122,20 @@ function derivePbkdf2(
   salt: Uint8Array,
   iterations: number,
   bytes: number,
-): Promise<Uint8Array> {
-  return new Promise((resolve, reject) =>
-    pbkdf2(password, salt, iterations, bytes, digest, (error, key) => error ? reject(error) : resolve(key))
-  );
+): Hashing<Uint8Array> {
+  return derive((hear) => pbkdf2(password, salt, iterations, bytes, digest, hear));
+}
+
+/** Runs a slow function of the runtime to its end. */
+function derive(begin: (hear: (failure: Error | null, key: Uint8Array) => void) => void): Hashing<Uint8Array> {
+  return Effect.uninterruptible(Effect.tryPromise({
+    try: () =>
+      new Promise<Uint8Array>((resolve, reject) =>
+        begin((failure, key) => failure === null ? resolve(key) : reject(failure))
+      ),
+    catch: (cause) => {
+      const detail = failureText(cause);
+      return new BackendUnavailable({ backend: "password-file", operation: "compute a hash", detail, cause });
+    },
+  }));
 }

@@ -15,9 +15,8 @@
 import * as Cache from "effect/Cache";
 import * as Effect from "effect/Effect";
 import { randomBytes } from "node:crypto";
-import { failureText } from "../backend/failure_text.ts";
 import { type LineBounds, makeWaitingLine } from "../backend/waiting_line.ts";
-import { type BackendBusy, BackendUnavailable } from "../identity/errors.ts";
+import type { BackendBusy, BackendUnavailable } from "../identity/errors.ts";
 import type { Answer } from "../identity/questions.ts";
 import type { PasswordEntries, PasswordEntry } from "./password_entries.ts";
 import type { PasswordHash, ScramVerifier } from "./password_hash.ts";
@@ -67,7 +66,7 @@ export class PasswordUsers {
   ) {
     const line = makeWaitingLine({ ...HASH_LINE, ...bounds });
     const underWay = yield* Cache.make({
-      lookup: ({ hash, password }: Hashing) => line(Effect.uninterruptible(compute(check, hash, password))),
+      lookup: ({ hash, password }: Hashing) => line(Effect.suspend(() => check(hash, password))),
       capacity: Infinity,
       timeToLive: 0,
     });
@@ -140,20 +139,6 @@ interface Hashing {
 }
 
 type HashesUnderWay = Cache.Cache<Hashing, boolean, BackendUnavailable | BackendBusy>;
-
-/** Only memory can be missing. The client may try again; nothing here is worth a line per CONNECT. */
-function compute(check: PasswordCheck, hash: PasswordHash, password: Uint8Array) {
-  return Effect.tryPromise({
-    try: () => check(hash, password),
-    catch: (cause) =>
-      new BackendUnavailable({
-        backend: "password-file",
-        operation: "compute a hash",
-        detail: failureText(cause),
-        cause,
-      }),
-  });
-}
 
 function scramUserOf(entry: PasswordEntry): ScramUser | undefined {
   return entry.hash.kind === "scram-sha-256" ? { entry, verifier: entry.hash } : undefined;

@@ -7,7 +7,7 @@ import * as Option from "effect/Option";
 import * as Argument from "effect/cli/Argument";
 import * as Command from "effect/cli/Command";
 import * as Flag from "effect/cli/Flag";
-import { AuthFileInvalid } from "../../auth/identity/errors.ts";
+import { AuthFileInvalid, type BackendUnavailable } from "../../auth/identity/errors.ts";
 import {
   LINE_CHARS_MAX,
   parsePasswordEntries,
@@ -74,7 +74,7 @@ function addCommand() {
       // Read before the password is asked for, so that nobody types one for nothing.
       yield* readUserFile(file);
       const password = yield* readPassword({ isStdin, isRepeated: true });
-      const hash = yield* Effect.promise(() => makeHash(password, isScram));
+      const hash = yield* makeHash(password, isScram);
       if (hash === undefined) {
         return yield* new PasswordUnusable({
           reason: "SASLprep does not accept the password: it is not UTF-8, or has " +
@@ -136,14 +136,17 @@ function verifyCommand() {
       const entry = (yield* readEntries(file)).byName.get(username);
       if (entry === undefined) return yield* new UserUnknown({ path: file, username, exitCode: 1 });
       const password = yield* readPassword({ isStdin, isRepeated: false });
-      const isRight = yield* Effect.promise(() => checkPassword(entry.hash, password));
+      const isRight = yield* checkPassword(entry.hash, password);
       if (!isRight) return yield* new PasswordWrong({ username });
       yield* Console.log("the password is right");
     }),
   ).pipe(Command.withDescription("Check a password: exit code 0 when it is right, 1 when not"));
 }
 
-function makeHash(password: Uint8Array, isScram: boolean): Promise<PasswordHash | undefined> {
+function makeHash(
+  password: Uint8Array,
+  isScram: boolean,
+): Effect.Effect<PasswordHash | undefined, BackendUnavailable> {
   return isScram ? makeScramVerifier(password) : hashWithScrypt(password);
 }
 

@@ -21,7 +21,9 @@ import { credentials, verdictOf } from "../backend_rig.ts";
 const encoder = new TextEncoder();
 
 async function entry(username: string, password: string, groups = ""): Promise<string> {
-  const hash = await hashWithScrypt(encoder.encode(password), { logN: 10, blockSize: 1, parallelism: 1 });
+  const hash = await Effect.runPromise(
+    hashWithScrypt(encoder.encode(password), { logN: 10, blockSize: 1, parallelism: 1 }),
+  );
   return `${username}:${formatPasswordHash(hash)}${groups}\n`;
 }
 
@@ -176,7 +178,7 @@ Deno.test("password file that everybody may read is warned of once per mode", as
 });
 
 Deno.test("password file serves SCRAM users with plain passwords too", async () => {
-  const verifier = await makeScramVerifier(encoder.encode("pencil"), 4096);
+  const verifier = await Effect.runPromise(makeScramVerifier(encoder.encode("pencil"), 4096));
   await withRig(PRIVATE, (rig) =>
     Effect.gen(function* () {
       Deno.writeTextFileSync(rig.path, `user:${formatPasswordHash(verifier!)}\n`);

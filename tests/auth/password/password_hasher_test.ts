@@ -1,7 +1,9 @@
 /**
  * Computing hashes: published vectors, entries made by other programs, and round trips of our own.
  */
+import * as Effect from "effect/Effect";
 import assert from "node:assert/strict";
+import { BackendUnavailable } from "../../../src/auth/identity/errors.ts";
 import { parsePasswordEntries } from "../../../src/auth/password/password_entries.ts";
 import { formatPasswordHash, HashProblem, parsePasswordHash } from "../../../src/auth/password/password_hash.ts";
 import { checkPassword, hashWithScrypt, makeScramVerifier } from "../../../src/auth/password/password_hasher.ts";
@@ -12,7 +14,7 @@ const encoder = new TextEncoder();
 function check(hashText: string, password: string | Uint8Array): Promise<boolean> {
   const hash = parsePasswordHash(hashText);
   assert(!(hash instanceof HashProblem), hashText);
-  return checkPassword(hash, typeof password === "string" ? encoder.encode(password) : password);
+  return Effect.runPromise(checkPassword(hash, typeof password === "string" ? encoder.encode(password) : password));
 }
 
 /** The first is from RFC 7914, section 12, the second from RFC 7677, section 3; the others are of Python's hashlib. */
@@ -50,8 +52,17 @@ Deno.test("checkPassword finds the passwords of published hashes right and other
 
 Deno.test("checkPassword takes the most expensive scrypt that a file may hold", async () => {
   const cost = { logN: 17, blockSize: 8, parallelism: 1 };
-  const hash = await hashWithScrypt(encoder.encode("a"), cost);
+  const hash = await Effect.runPromise(hashWithScrypt(encoder.encode("a"), cost));
   assert.equal(await check(formatPasswordHash(hash), "a"), true);
+});
+
+Deno.test("checkPassword fails where it cannot be computed, and says nothing of the password", async () => {
+  const cost = { logN: 30, blockSize: 8, parallelism: 1 };
+  const hash = { kind: "scrypt", cost, salt: new Uint8Array(16), hash: new Uint8Array(32) } as const;
+  const failure = await Effect.runPromise(Effect.flip(checkPassword(hash, encoder.encode("hunter2"))));
+  assert(failure instanceof BackendUnavailable);
+  assert.match(failure.message, /^password-file is unavailable: cannot compute a hash: ./);
+  assert(!failure.message.includes("hunter2"));
 });
 
 Deno.test("checkPassword prepares a plain password for a SCRAM verifier, and takes bytes that are no text as wrong", async () => {
@@ -66,20 +77,26 @@ Deno.test("checkPassword prepares a plain password for a SCRAM verifier, and tak
 
 Deno.test("hashes of our own have a salt of their own each time and check", async () => {
   const password = encoder.encode("p\u00E4ss");
-  const [first, second] = [await hashWithScrypt(password), await hashWithScrypt(password)];
+  const [first, second] = [
+    await Effect.runPromise(hashWithScrypt(password)),
+    await Effect.runPromise(hashWithScrypt(password)),
+  ];
   assert.notDeepEqual(first.salt, second.salt);
-  assert.equal(await checkPassword(first, password), true);
-  assert.equal(await checkPassword(second, encoder.encode("pass")), false);
-  const [verifier, other] = [await makeScramVerifier(password), await makeScramVerifier(password)];
+  assert.equal(await Effect.runPromise(checkPassword(first, password)), true);
+  assert.equal(await Effect.runPromise(checkPassword(second, encoder.encode("pass"))), false);
+  const [verifier, other] = [
+    await Effect.runPromise(makeScramVerifier(password)),
+    await Effect.runPromise(makeScramVerifier(password)),
+  ];
   assert(verifier !== undefined && other !== undefined);
   assert.notDeepEqual(verifier.salt, other.salt);
-  assert.equal(await checkPassword(verifier, password), true);
-  assert.equal(await checkPassword(verifier, encoder.encode("pass")), false);
+  assert.equal(await Effect.runPromise(checkPassword(verifier, password)), true);
+  assert.equal(await Effect.runPromise(checkPassword(verifier, encoder.encode("pass"))), false);
 });
 
 Deno.test("makeScramVerifier refuses what SASLprep refuses", async () => {
-  assert.equal(await makeScramVerifier(encoder.encode("a\u0007b")), undefined);
-  assert.equal(await makeScramVerifier(Uint8Array.of(0xff, 0xfe)), undefined);
+  assert.equal(await Effect.runPromise(makeScramVerifier(encoder.encode("a\u0007b"))), undefined);
+  assert.equal(await Effect.runPromise(makeScramVerifier(Uint8Array.of(0xff, 0xfe))), undefined);
 });
 
 const MOSQUITTO_PASSWD = findTool("mosquitto_passwd");
@@ -99,8 +116,8 @@ for (const [hashing, kind] of [["sha512", "sha512"], ["sha512-pbkdf2", "pbkdf2-s
       for (const name of ["alice", "bob"]) {
         const { hash } = byName.get(name)!;
         assert.equal(hash.kind, kind);
-        assert.equal(await checkPassword(hash, encoder.encode(`${name} + \u00FCber`)), true);
-        assert.equal(await checkPassword(hash, encoder.encode(`${name} + uber`)), false);
+        assert.equal(await Effect.runPromise(checkPassword(hash, encoder.encode(`${name} + \u00FCber`))), true);
+        assert.equal(await Effect.runPromise(checkPassword(hash, encoder.encode(`${name} + uber`))), false);
       }
     } finally {
       await Deno.remove(directory, { recursive: true });

@@ -5,6 +5,7 @@
 import * as Effect from "effect/Effect";
 import assert from "node:assert/strict";
 import type { LineBounds } from "../../../src/auth/backend/waiting_line.ts";
+import { BackendUnavailable } from "../../../src/auth/identity/errors.ts";
 import { askBy } from "../../../src/auth/identity/questions.ts";
 import { parsePasswordEntries } from "../../../src/auth/password/password_entries.ts";
 import type { PasswordHash } from "../../../src/auth/password/password_hash.ts";
@@ -28,13 +29,17 @@ class Rig {
 
   constructor(text: string, bounds?: Partial<LineBounds>) {
     this.users = Effect.runSync(PasswordUsers.make(
-      async (hash, password) => {
-        this.checked.push(hash);
-        await this.#gate?.promise;
-        const told = new TextDecoder().decode(password);
-        if (told === "no memory") throw new Error(told);
-        return told === "right";
-      },
+      (hash, password) =>
+        Effect.tryPromise({
+          try: async () => {
+            this.checked.push(hash);
+            await this.#gate?.promise;
+            const told = new TextDecoder().decode(password);
+            if (told === "no memory") throw new Error(told);
+            return told === "right";
+          },
+          catch: () => new BackendUnavailable({ backend: "password-file", operation: "hash", detail: "no memory" }),
+        }),
       () => this.nowMs,
       bounds,
     ));
