@@ -130,7 +130,7 @@ export class BrokerCore implements SessionHost, OwedWalk {
     this.handler = new PacketHandler(context, topics, this);
     store.setOwedWalk(this);
     const { trie, sessions } = this;
-    const { recovered } = store;
+    const recovered = store.takeRecovered();
     if (recovered === undefined) return;
     restore(recovered, { context, trie, sessions, subscriptions, retained, shared, wills }, clock());
   }

@@ -12,6 +12,7 @@
 import type { PacketId } from "../protocol/distinct_number.ts";
 import type { Message } from "../protocol/message.ts";
 import type { Archive } from "./checkpoint/archive.ts";
+import { type CommitListener, CommitListeners } from "./commit_listeners.ts";
 import type { Compactor } from "./compaction/compactor.ts";
 import type { GroupCommit } from "./log/group_commit.ts";
 import { LogBuffer } from "./log/log_buffer.ts";
@@ -52,7 +53,7 @@ export class DurableMessageStore {
   #nextSession: SessionNumber;
   /** Bytes of the log at the last look at the free space. */
   #checkedBytes = 0;
-  #listener: (committed: Position) => void = () => {};
+  readonly #listeners = new CommitListeners();
   readonly #place = { buffer: new LogBuffer(0), start: 0 };
 
   constructor(parts: DurableStoreParts) {
@@ -89,8 +90,7 @@ export class DurableMessageStore {
     return this.#log.memory.bytesHeld + this.#volatile.bytesHeld;
   }
 
-  /** Handed out once, so that nothing keeps it. */
-  get recovered(): RecoveredState | undefined {
+  takeRecovered(): RecoveredState | undefined {
     const recovered = this.#recovered;
     this.#recovered = undefined;
     return recovered;
@@ -153,13 +153,13 @@ export class DurableMessageStore {
     this.checkSpace();
   }
 
-  whenCommitted(listener: (committed: Position) => void): void {
-    this.#listener = listener;
+  whenCommitted(listener: CommitListener): () => void {
+    return this.#listeners.add(listener);
   }
 
   /** Called by the group commit. */
   heardCommit(committed: Position): void {
-    this.#listener(committed);
+    this.#listeners.tell(committed);
   }
 
   setOwedWalk(walk: OwedWalk): void {

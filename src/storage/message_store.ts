@@ -2,8 +2,8 @@
  * The port between the broker and whatever keeps its promises: the log of Application Messages and Session changes.
  *
  * One total order: every `append…` returns a position, and positions only grow. `commit()` asks for everything
- * appended so far to be made safe; when that has happened the store moves `committed` forward and calls the listener
- * set by `whenCommitted`. Nobody is told of a message before its position is committed: commit, then acknowledge, then
+ * appended so far to be made safe; when that has happened the store moves `committed` forward and calls the listeners
+ * added by `whenCommitted`. Nobody is told of a message before its position is committed: commit, then acknowledge, then
  * deliver.
  *
  * Messages are stored once and counted: whoever still owes a stored message to a receiver holds a reference
@@ -35,6 +35,7 @@ import * as Layer from "effect/Layer";
 import { ConfigStore } from "../config/reload.ts";
 import type { PacketId } from "../protocol/distinct_number.ts";
 import type { Message } from "../protocol/message.ts";
+import { type CommitListener, CommitListeners } from "./commit_listeners.ts";
 import type { ProgressKind } from "./log/record.ts";
 import type { OwedWalk, RecoveredState } from "./model/durable_state.ts";
 import type { GroupOrdinal, Position, Route, SessionChange, SessionNumber } from "./model/stored.ts";
@@ -55,10 +56,13 @@ export class MessageStore extends Context.Service<MessageStore, {
   readonly isCongested: boolean;
   /** Routes below this position must not be named any more. */
   readonly routesValidFrom: Position;
-  /** What was found at the start; undefined for a store that forgets. The broker takes it once, before any append. */
-  readonly recovered: RecoveredState | undefined;
   /** True when Sessions are to be recorded. */
   readonly isDurable: boolean;
+  /**
+   * Gives away what was found at the start, so that nobody else keeps it. Called once, before any append; undefined the
+   * next time, and for a store that forgets.
+   */
+  takeRecovered(): RecoveredState | undefined;
   /** A session number that was never used. */
   newSessionNumber(): SessionNumber;
   /**
@@ -96,8 +100,12 @@ export class MessageStore extends Context.Service<MessageStore, {
   appendSessionChange(change: SessionChange): Position;
   /** Asks for everything appended so far to be committed; called once at the end of a turn. */
   commit(): void;
-  /** Sets the one listener that hears of commits. */
-  whenCommitted(listener: (committed: Position) => void): void;
+  /**
+   * Adds a listener that hears of commits; listeners are called in the order in which they came.
+   *
+   * @returns Takes it away again.
+   */
+  whenCommitted(listener: CommitListener): () => void;
   /** Sets the walk over what is owed. */
   setOwedWalk(walk: OwedWalk): void;
   /** Fills `into` with the message at `position`; see the obligations above. */
@@ -131,10 +139,9 @@ export class MemoryMessageStore implements Context.Service.Shape<typeof MessageS
   readonly isFull = false;
   readonly isCongested = false;
   readonly routesValidFrom: Position = 0;
-  readonly recovered = undefined;
   readonly isDurable = false;
   readonly #log: MemoryLog;
-  #listener: (committed: Position) => void = () => {};
+  readonly #listeners = new CommitListeners();
 
   constructor(log: MemoryLog) {
     this.#log = log;
@@ -147,6 +154,8 @@ export class MemoryMessageStore implements Context.Service.Shape<typeof MessageS
   get lastPosition(): Position {
     return this.#log.lastPosition;
   }
+
+  takeRecovered(): undefined {}
 
   newSessionNumber(): SessionNumber {
     return 0;
@@ -176,11 +185,11 @@ export class MemoryMessageStore implements Context.Service.Shape<typeof MessageS
 
   commit(): void {
     this.committed = this.#log.lastPosition;
-    this.#listener(this.committed);
+    this.#listeners.tell(this.committed);
   }
 
-  whenCommitted(listener: (committed: Position) => void): void {
-    this.#listener = listener;
+  whenCommitted(listener: CommitListener): () => void {
+    return this.#listeners.add(listener);
   }
 
   setOwedWalk(): void {}

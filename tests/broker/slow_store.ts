@@ -7,6 +7,7 @@
  */
 import assert from "node:assert/strict";
 import type { Message } from "../../src/protocol/message.ts";
+import { type CommitListener, CommitListeners } from "../../src/storage/commit_listeners.ts";
 import { type MessageStore, STORE_FULL } from "../../src/storage/message_store.ts";
 import type { RecoveredState } from "../../src/storage/model/durable_state.ts";
 import type { Position, Route, SessionChange } from "../../src/storage/model/stored.ts";
@@ -31,7 +32,6 @@ export class SlowStore {
   /** While true, messages that nobody needs after a crash are not logged. */
   isSparse = false;
   routesValidFrom: Position = 0;
-  readonly recovered: RecoveredState | undefined;
   /** Topics of all retained messages ever stored. */
   readonly retainedTopics = new Set<string>();
   /** Everything appended, messages that are not logged excepted. */
@@ -44,7 +44,8 @@ export class SlowStore {
   #sessions = 0;
   #askedFor = 0;
   #isAsked = false;
-  #listener: (committed: Position) => void = () => {};
+  #recovered: RecoveredState | undefined;
+  readonly #listeners = new CommitListeners();
   #view: { readonly bytes: Uint8Array; readonly position: Position } | undefined;
 
   /** @param past What an earlier store kept. */
@@ -60,7 +61,7 @@ export class SlowStore {
       }
     }
     this.committed = this.routesValidFrom = this.#lastPosition;
-    this.recovered = past.length === 0 ? undefined : replay(past);
+    this.#recovered = past.length === 0 ? undefined : replay(past);
     this.#isStarting = past.length > 0;
   }
 
@@ -112,6 +113,12 @@ export class SlowStore {
   /** Starts a new segment: routes of before must not be named any more. */
   beginSegment(): void {
     this.routesValidFrom = this.#lastPosition + 1;
+  }
+
+  takeRecovered(): RecoveredState | undefined {
+    const recovered = this.#recovered;
+    this.#recovered = undefined;
+    return recovered;
   }
 
   newSessionNumber(): number {
@@ -175,11 +182,11 @@ export class SlowStore {
     if (!this.#isAsked) return;
     this.#isAsked = false;
     this.committed = this.#askedFor;
-    this.#listener(this.committed);
+    this.#listeners.tell(this.committed);
   }
 
-  whenCommitted(listener: (committed: Position) => void): void {
-    this.#listener = listener;
+  whenCommitted(listener: CommitListener): () => void {
+    return this.#listeners.add(listener);
   }
 
   setOwedWalk(): void {}

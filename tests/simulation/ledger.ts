@@ -6,6 +6,7 @@
  * The notes outlive the process, as the simulation does: `forgetFrom` drops what a crash took.
  */
 import type { Message } from "../../src/protocol/message.ts";
+import type { CommitListener } from "../../src/storage/commit_listeners.ts";
 import type { ProgressKind } from "../../src/storage/log/record.ts";
 import { type MessageStore, STORE_FULL } from "../../src/storage/message_store.ts";
 import type { OwedWalk, RecoveredState } from "../../src/storage/model/durable_state.ts";
@@ -149,8 +150,8 @@ export class NotedStore {
     return this.#store.routesValidFrom;
   }
 
-  get recovered(): RecoveredState | undefined {
-    return this.#store.recovered;
+  takeRecovered(): RecoveredState | undefined {
+    return this.#store.takeRecovered();
   }
 
   get isDurable(): boolean {
@@ -213,8 +214,8 @@ export class NotedStore {
     this.#store.commit();
   }
 
-  whenCommitted(listener: (committed: Position) => void): void {
-    this.#store.whenCommitted(listener);
+  whenCommitted(listener: CommitListener): () => void {
+    return this.#store.whenCommitted(listener);
   }
 
   setOwedWalk(walk: OwedWalk): void {

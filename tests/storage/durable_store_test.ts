@@ -152,7 +152,7 @@ storeTest("is congested while too much waits for its commit, and only then", {},
 });
 
 storeTest("gives what was recovered away once", {}, (rig) => {
-  assert.equal(rig.store.recovered, undefined);
+  assert.equal(rig.store.takeRecovered(), undefined);
   assert.equal(rig.recovered.sessions.size, 0);
 });
 

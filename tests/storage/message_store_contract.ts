@@ -72,6 +72,30 @@ export function messageStoreContract(name: string, make: (bytesMax: number) => P
     assert.deepEqual(heard, heard.toSorted((a, b) => a - b), "commits out of order");
   });
 
+  test("tells every listener in the order in which they came, until it is taken away", async ({ store, settled }) => {
+    const heard: string[] = [];
+    const commit = async (payload: string) => {
+      append(store, messageOf(payload));
+      store.commit();
+      await settled();
+      return heard.splice(0);
+    };
+    const stop = store.whenCommitted(() => heard.push("first"));
+    store.whenCommitted(() => heard.push("second"));
+    assert.deepEqual((await commit("1")).slice(0, 2), ["first", "second"]);
+    stop();
+    stop();
+    assert.deepEqual(new Set(await commit("2")), new Set(["second"]));
+    store.whenCommitted(() => heard.push("third"));
+    assert.deepEqual((await commit("3")).slice(0, 2), ["second", "third"]);
+  });
+
+  test("gives nothing away that was recovered once it is taken", ({ store }) => {
+    store.takeRecovered();
+    assert.equal(store.takeRecovered(), undefined);
+    return Promise.resolve();
+  });
+
   test("commits changes and releases in line with the messages before them", async ({ store, settled }) => {
     let committed = 0;
     store.whenCommitted((position) => committed = position);

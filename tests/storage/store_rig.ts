@@ -70,7 +70,7 @@ export class StoreRig {
     this.checkpoint = this.#watched(Checkpoint.open(database, SETTINGS));
     this.#safeDatabase = folder.copy(database);
     this.opened = this.#openStore();
-    this.recovered = this.opened.store.recovered!;
+    this.recovered = this.opened.store.takeRecovered()!;
     this.opened.store.whenCommitted((position) => this.heard.push(position));
   }
 
