@@ -30,6 +30,8 @@ export class StorageCounters {
   walSegments = 0;
   /** Gauge: bytes in the files of the log. */
   walBytes = 0;
+  /** Gauge: those who keep segments from being deleted, such as a backup. */
+  walDeletionHolds = 0;
   /** Gauge: bytes written to the log and not yet synced. */
   walUnsyncedBytes = 0;
   /** Seconds of acknowledged traffic that a loss of power would cost at this moment; set by the store. */

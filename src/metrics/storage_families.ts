@@ -47,6 +47,12 @@ function logFamilies(counters: StorageCounters): Family[] {
     scalar("gauge", "promptmq_wal_bytes", "Bytes in the files of the log.", counters.walBytes),
     scalar(
       "gauge",
+      "promptmq_wal_deletion_holds",
+      "Readers that keep files of the log from being deleted.",
+      counters.walDeletionHolds,
+    ),
+    scalar(
+      "gauge",
       "promptmq_wal_unsynced_bytes",
       "Bytes written to the log and not yet synced.",
       counters.walUnsyncedBytes,

@@ -80,6 +80,7 @@ function readGauges({ log, group, store, checkpoint, counters }: WatchedStore): 
   counters.walBufferBytes = store.bytesHeld;
   counters.walSegments = log.segments.length;
   counters.walBytes = log.fileBytes;
+  counters.walDeletionHolds = log.deletionGate.holds;
   counters.walUnsyncedBytes = group.unsyncedBytes;
   counters.storageUsageBytes = counters.walBytes + checkpoint.sizeBytes;
 }

@@ -100,7 +100,8 @@ export class Compactor {
     const { owedWalk } = this;
     if (owedWalk === undefined) return;
     const { log, checkpoint, archive } = this.#parts;
-    // Of a pass that was abandoned: files that are moved, and rows that may not be true any more.
+    // Of a pass that was abandoned, or of segments that are held: files that are moved, and rows that may not be true any
+    // more.
     log.removeSegments(archive.endLsn);
     if (this.#hasLeftovers) checkpoint.discardFrom(archive.endLsn);
     this.#hasLeftovers = false;
@@ -117,12 +118,14 @@ export class Compactor {
     const oldest = nowMs - policy.maxMessageAgeMs;
     const last = log.segments.at(-1);
     if (last !== undefined && (last.lastWrittenMs < oldest || this.isSpaceShort)) log.endSegment();
+    // What is held is not moved either: the log is one piece, and the oldest goes first.
+    const { heldLsn } = log.deletionGate;
     let excess = log.fileBytes - policy.maxWalBytes;
     const due: Segment[] = [];
     let busy = 0;
     let busyBytes = 0;
     for (const segment of log.sealedSegments) {
-      if (segment.endLsn > log.safeLsn) break;
+      if (segment.endLsn > Math.min(log.safeLsn, heldLsn)) break;
       const isNeeded = !log.references.isFree(segment.firstLsn, segment.endLsn);
       const isDue = excess > 0 || segment.lastWrittenMs < oldest || !isNeeded;
       if (!isDue && !segment.isContinuation) break;
@@ -207,7 +210,11 @@ export class Compactor {
     counters.compactionRemovedRecords += Math.max(0, records - copied);
     yield;
     if (log.segments.length === batch.length) log.keepPlace();
-    for (const { path } of batch) yield* emptyFile(disk, path);
+    for (const { path, endLsn } of batch) {
+      // Held since the batch was chosen: a later pass removes it.
+      if (!log.deletionGate.letThrough(endLsn)) return false;
+      yield* emptyFile(disk, path);
+    }
     counters.compactionReclaimedBytes += log.removeSegments(end);
     yield;
     return true;

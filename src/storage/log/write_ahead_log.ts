@@ -17,6 +17,7 @@ import type { Message } from "../../protocol/message.ts";
 import type { Disk } from "../disk/disk.ts";
 import { StorageFailed } from "../model/errors.ts";
 import type { GroupOrdinal, Position, SessionNumber } from "../model/stored.ts";
+import { DeletionGate } from "./deletion_gate.ts";
 import type { LogBuffer } from "./log_buffer.ts";
 import { LogReader } from "./log_reader.ts";
 import { MemoryBuffer } from "./memory_buffer.ts";
@@ -63,6 +64,8 @@ export class WriteAheadLog {
   readonly memory: MemoryBuffer;
   readonly references = new ReferenceCounts();
   readonly reader: LogReader;
+  /** Who reads sealed segments holds them here. */
+  readonly deletionGate = new DeletionGate();
   /** Everything below is in the hands of the operating system. */
   writtenLsn: number;
   /** Everything below is where it must be before its bytes may leave memory; moved by the group commit. */
@@ -251,11 +254,14 @@ export class WriteAheadLog {
     this.#endSegment();
   }
 
-  /** Removes the segments that end at or below an LSN, and their files; returns how many bytes that gave back. */
+  /**
+   * Removes the segments that end at or below an LSN, and their files, up to the first that is held; returns how many
+   * bytes that gave back.
+   */
   removeSegments(endLsn: number): number {
     const bytesBefore = this.fileBytes;
     for (const segment of this.sealedSegments.slice()) {
-      if (segment.endLsn > endLsn) break;
+      if (segment.endLsn > endLsn || !this.deletionGate.letThrough(segment.endLsn)) break;
       if (this.segments.length === 1) this.keepPlace();
       this.reader.forget(segment.path);
       this.#writer.removeOldest();
