@@ -12,26 +12,29 @@
 import type { PacketId } from "../protocol/distinct_number.ts";
 import type { Message } from "../protocol/message.ts";
 import type { Archive } from "./checkpoint/archive.ts";
-import { type CommitListener, CommitListeners } from "./commit_listeners.ts";
 import type { Compactor } from "./compaction/compactor.ts";
+import type { CommitListener } from "./log/commit_listeners.ts";
 import type { GroupCommit } from "./log/group_commit.ts";
 import { LogBuffer } from "./log/log_buffer.ts";
 import { messageSize, type ProgressKind, readMessage, RecordType } from "./log/record.ts";
 import type { WriteAheadLog } from "./log/write_ahead_log.ts";
 import { type MessageStore, STORE_FULL } from "./message_store.ts";
 import type { OwedWalk, RecoveredState } from "./model/durable_state.ts";
+import type { SessionNumbers } from "./model/session_numbers.ts";
 import type { GroupOrdinal, Position, Route, SessionChange, SessionNumber } from "./model/stored.ts";
 import type { MemoryLog } from "./volatile/memory_log.ts";
 
 /** What the store is made of. */
 export interface DurableStoreParts {
   readonly log: WriteAheadLog;
+  readonly group: GroupCommit;
   readonly archive: Archive;
   readonly compactor: Compactor;
   /** For messages that are not logged. */
   readonly volatile: MemoryLog;
-  readonly recovered: RecoveredState;
-  readonly nextSession: SessionNumber;
+  readonly numbers: SessionNumbers;
+  /** Gives away what was found at the start, once. */
+  readonly takeRecovered: () => RecoveredState | undefined;
 }
 
 /** See the head of this file. */
@@ -43,30 +46,29 @@ export class DurableMessageStore {
   record: "acknowledged" | "required" = "acknowledged";
   /** Called after every so many bytes written: a fast publisher must not use up the free space unseen. */
   checkSpace: () => void = () => {};
-  /** Set right after construction: it tells this store of commits. */
-  group!: GroupCommit;
+  readonly takeRecovered: () => RecoveredState | undefined;
   readonly #log: WriteAheadLog;
+  readonly #group: GroupCommit;
   readonly #archive: Archive;
   readonly #compactor: Compactor;
   readonly #volatile: MemoryLog;
-  #recovered: RecoveredState | undefined;
-  #nextSession: SessionNumber;
+  readonly #numbers: SessionNumbers;
   /** Bytes of the log at the last look at the free space. */
   #checkedBytes = 0;
-  readonly #listeners = new CommitListeners();
   readonly #place = { buffer: new LogBuffer(0), start: 0 };
 
   constructor(parts: DurableStoreParts) {
     this.#log = parts.log;
+    this.#group = parts.group;
     this.#archive = parts.archive;
     this.#compactor = parts.compactor;
     this.#volatile = parts.volatile;
-    this.#recovered = parts.recovered;
-    this.#nextSession = parts.nextSession;
+    this.#numbers = parts.numbers;
+    this.takeRecovered = parts.takeRecovered;
   }
 
   get committed(): Position {
-    return this.group.committed;
+    return this.#group.committed;
   }
 
   get lastPosition(): Position {
@@ -74,12 +76,12 @@ export class DurableMessageStore {
   }
 
   get isFull(): boolean {
-    return this.isLowOnSpace || this.group.isFailing;
+    return this.isLowOnSpace || this.#group.isFailing;
   }
 
   get isCongested(): boolean {
     const log = this.#log;
-    return log.endLsn - log.safeLsn > CONGESTED_BYTES && log.lastPosition > this.group.committed;
+    return log.endLsn - log.safeLsn > CONGESTED_BYTES && log.lastPosition > this.#group.committed;
   }
 
   get routesValidFrom(): Position {
@@ -90,27 +92,16 @@ export class DurableMessageStore {
     return this.#log.memory.bytesHeld + this.#volatile.bytesHeld;
   }
 
-  takeRecovered(): RecoveredState | undefined {
-    const recovered = this.#recovered;
-    this.#recovered = undefined;
-    return recovered;
-  }
-
-  /** The number that the next recorded Session gets. */
-  get nextSession(): SessionNumber {
-    return this.#nextSession;
-  }
-
   newSessionNumber(): SessionNumber {
-    return this.#nextSession++;
+    return this.#numbers.take();
   }
 
   append(message: Message, publisher: SessionNumber, packetId: PacketId, route: Position): Position {
-    if (this.isLowOnSpace || this.group.isFailing) return STORE_FULL;
+    if (this.isLowOnSpace || this.#group.isFailing) return STORE_FULL;
     if (route === 0 && packetId === 0 && !message.retain && this.record === "required") {
       return this.appendVolatile(message);
     }
-    this.group.hasPromise = true;
+    this.#group.hasPromise = true;
     return this.#log.appendPublish(message, publisher, packetId, route);
   }
 
@@ -135,18 +126,18 @@ export class DurableMessageStore {
 
   appendRelease(session: SessionNumber, packetId: PacketId): Position {
     if (session === 0) return this.#log.lastPosition;
-    this.group.hasPromise = true;
+    this.#group.hasPromise = true;
     return this.#log.appendRelease(session, packetId);
   }
 
   appendSessionChange(change: SessionChange): Position {
     if (change.kind === "owe" && change.position >= VOLATILE_FROM) return this.#log.lastPosition;
-    this.group.hasPromise = true;
+    this.#group.hasPromise = true;
     return this.#log.appendText(RecordType.CHANGE, ENCODER.encode(JSON.stringify(change)));
   }
 
   commit(): void {
-    this.group.commit();
+    this.#group.commit();
     const { writtenBytes } = this.#log;
     if (writtenBytes - this.#checkedBytes < SPACE_CHECK_BYTES) return;
     this.#checkedBytes = writtenBytes;
@@ -154,12 +145,7 @@ export class DurableMessageStore {
   }
 
   whenCommitted(listener: CommitListener): () => void {
-    return this.#listeners.add(listener);
-  }
-
-  /** Called by the group commit. */
-  heardCommit(committed: Position): void {
-    this.#listeners.tell(committed);
+    return this.#group.listeners.add(listener);
   }
 
   setOwedWalk(walk: OwedWalk): void {

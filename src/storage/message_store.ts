@@ -35,7 +35,7 @@ import * as Layer from "effect/Layer";
 import { ConfigStore } from "../config/reload.ts";
 import type { PacketId } from "../protocol/distinct_number.ts";
 import type { Message } from "../protocol/message.ts";
-import { type CommitListener, CommitListeners } from "./commit_listeners.ts";
+import { type CommitListener, CommitListeners } from "./log/commit_listeners.ts";
 import type { ProgressKind } from "./log/record.ts";
 import type { OwedWalk, RecoveredState } from "./model/durable_state.ts";
 import type { GroupOrdinal, Position, Route, SessionChange, SessionNumber } from "./model/stored.ts";

@@ -1,22 +1,25 @@
 /**
- * Puts the durable store together from what is on disk: recovery, then log, archive, compactor and group commit.
+ * Puts the durable store together from what is on disk: recovery, then log and group commit, compactor, store.
  *
- * Plain, so that tests build it over a disk of theirs; `durable_layer.ts` gives it the real one, time and configuration.
+ * Plain, so that tests build it over a disk of theirs. The services beside it (`write_ahead_log_service.ts`,
+ * `compaction_service.ts`, `durable_layer.ts`) each take one step of it and give it the real disk, time and configuration.
  */
 import type { StorageCounters } from "../metrics/storage_counters.ts";
 import { Archive } from "./checkpoint/archive.ts";
 import type { Checkpoint } from "./checkpoint/checkpoint.ts";
-import { type CompactionPolicy, Compactor } from "./compaction/compactor.ts";
+import { type ArchivedRange, type CompactionPolicy, Compactor, rangesOf } from "./compaction/compactor.ts";
 import type { Disk } from "./disk/disk.ts";
 import { DurableMessageStore } from "./durable_store.ts";
 import { type CommitPolicy, type CommitSurroundings, GroupCommit } from "./log/group_commit.ts";
 import { FIRST_LSN } from "./log/segment.ts";
 import { WriteAheadLog } from "./log/write_ahead_log.ts";
+import type { RecoveredState } from "./model/durable_state.ts";
+import { SessionNumbers } from "./model/session_numbers.ts";
 import { recover, type RecoveryReport, type SegmentInfo } from "./recovery/recovery.ts";
 import { MemoryLog } from "./volatile/memory_log.ts";
 
-/** What the store is built from. */
-export interface StoreOptions {
+/** What the log is opened with. */
+export interface OpenLogOptions {
   readonly disk: Disk;
   /** Of the segments; exists. */
   readonly directory: string;
@@ -27,7 +30,6 @@ export interface StoreOptions {
   readonly memoryBytesMax: number;
   readonly segmentBytes: number;
   readonly commitPolicy: CommitPolicy;
-  readonly compactionPolicy: CompactionPolicy;
   readonly counters: StorageCounters;
   /** Broker time in milliseconds; may have fractions. */
   readonly clock: () => number;
@@ -38,13 +40,22 @@ export interface StoreOptions {
   readonly failures: Pick<CommitSurroundings, "slowSync" | "outOfSpace" | "recovered" | "poisoned" | "fatal">;
 }
 
-/** The parts of an open store that its surroundings need. */
-export interface OpenedStore {
-  readonly store: DurableMessageStore;
+/** What the store is built from. */
+export interface StoreOptions extends OpenLogOptions {
+  readonly compactionPolicy: CompactionPolicy;
+}
+
+/** The log after recovery, and what the rest of the store goes on from. */
+export interface OpenedLog {
   readonly log: WriteAheadLog;
   readonly group: GroupCommit;
-  readonly compactor: Compactor;
-  readonly volatile: MemoryLog;
+  /** What has left the log. */
+  readonly archive: Archive;
+  /** Stretches of messages in it. */
+  readonly archived: readonly ArchivedRange[];
+  readonly numbers: SessionNumbers;
+  /** Gives away what was found, once, so that nothing keeps it. */
+  readonly takeRecovered: () => RecoveredState | undefined;
   readonly report: RecoveryReport;
   /**
    * Makes what was found safe, before anybody hears of it: a process that was killed leaves records that are in the hands
@@ -53,64 +64,84 @@ export interface OpenedStore {
   readonly makeSafe: () => Promise<void>;
 }
 
+/** The parts of an open store that its surroundings need. */
+export interface OpenedStore extends OpenedLog {
+  readonly store: DurableMessageStore;
+  readonly compactor: Compactor;
+  readonly volatile: MemoryLog;
+}
+
 /**
  * Opens a store.
  *
  * @throws StorageFailed when what is there cannot be used as it is.
  */
 export function openStore(options: StoreOptions): OpenedStore {
+  const opened = openLog(options);
+  const compactor = openCompactor(opened, options);
+  const volatile = new MemoryLog(options.memoryBytesMax);
+  return { ...opened, compactor, volatile, store: new DurableMessageStore({ ...opened, compactor, volatile }) };
+}
+
+/**
+ * Recovers the log and opens it.
+ *
+ * @throws StorageFailed when what is there cannot be used as it is.
+ */
+export function openLog(options: OpenLogOptions): OpenedLog {
   const { disk, directory, checkpoint, counters, clock } = options;
   const startedMs = clock();
   const loaded = checkpoint.load();
-  const recovered = recover(disk, directory, loaded, options);
+  const { segments, endLsn, nextSession, report, ...recovered } = recover(disk, directory, loaded, options);
   checkpoint.discardFrom(loaded.appliedLsn);
   counters.walRecoveryDurationSeconds.observe((clock() - startedMs) / 1000);
-  options.foundTime?.(recovered.segments.reduce((latest, { lastWrittenMs }) => Math.max(latest, lastWrittenMs), 0));
+  options.foundTime?.(segments.reduce((latest, { lastWrittenMs }) => Math.max(latest, lastWrittenMs), 0));
   const log = new WriteAheadLog({
     disk,
     directory,
-    segments: recovered.segments.map((segment) => ({ ...segment, hasState: true })),
-    endLsn: recovered.endLsn,
+    segments: segments.map((segment) => ({ ...segment, hasState: true })),
+    endLsn,
     memoryBytesMax: options.memoryBytesMax,
     segmentBytes: options.segmentBytes,
     clock,
   });
   if (log.segments.length === 0 && log.endLsn > FIRST_LSN) log.keepPlace();
-  const archive = new Archive(checkpoint, loaded.appliedLsn);
-  const volatile = new MemoryLog(options.memoryBytesMax);
-  const compactor = new Compactor({
+  const surroundings = { policy: options.commitPolicy, counters, clock, later: options.later, ...options.failures };
+  let state: RecoveredState | undefined = recovered.state;
+  return {
+    log,
+    group: new GroupCommit(log, surroundings),
+    archive: new Archive(checkpoint, loaded.appliedLsn),
+    archived: rangesOf(loaded.messages.positions),
+    numbers: new SessionNumbers(nextSession),
+    takeRecovered: () => {
+      const taken = state;
+      state = undefined;
+      return taken;
+    },
+    report,
+    makeSafe: () => syncSegments(disk, directory, segments),
+  };
+}
+
+/** The compactor of an open log; it does nothing by itself. */
+export function openCompactor(
+  { log, group, archive, archived, numbers }: OpenedLog,
+  { disk, checkpoint, counters, compactionPolicy }: Pick<
+    StoreOptions,
+    "disk" | "checkpoint" | "counters" | "compactionPolicy"
+  >,
+): Compactor {
+  return new Compactor({
     disk,
     log,
     checkpoint,
     archive,
     counters,
-    policy: options.compactionPolicy,
-    nextSession: () => store.nextSession,
-    askForSync: () => {
-      group.hasPromise = true;
-      group.commit();
-    },
-    clock,
-  }, loaded.messages.positions);
-  const store: DurableMessageStore = new DurableMessageStore({
-    log,
-    archive,
-    compactor,
-    volatile,
-    recovered: recovered.state,
-    nextSession: recovered.nextSession,
-  });
-  const group: GroupCommit = new GroupCommit(log, {
-    policy: options.commitPolicy,
-    counters,
-    clock,
-    later: options.later,
-    committed: (position) => store.heardCommit(position),
-    ...options.failures,
-  });
-  store.group = group;
-  const makeSafe = () => syncSegments(disk, directory, recovered.segments);
-  return { store, log, group, compactor, volatile, report: recovered.report, makeSafe };
+    policy: compactionPolicy,
+    nextSession: () => numbers.next,
+    askForSync: () => group.askForSync(),
+  }, archived);
 }
 
 /** Costs next to nothing for segments that are safe already. */

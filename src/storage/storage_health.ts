@@ -7,8 +7,11 @@
  *   failed       a write or sync failed               never: the device is not to be trusted until somebody looked
  *   compaction   the compactor failed                 a pass that succeeds
  */
-import type { LogWriter } from "../logging/log.ts";
-import type { Readiness } from "../metrics/readiness.ts";
+import * as Context from "effect/Context";
+import * as Effect from "effect/Effect";
+import * as Layer from "effect/Layer";
+import { Log, type LogWriter } from "../logging/log.ts";
+import { Readiness } from "../metrics/readiness.ts";
 import type { StorageFailed } from "./model/errors.ts";
 
 /** One reason for the store not to be well. */
@@ -74,4 +77,15 @@ export class StorageHealth {
     const [first] = this.#ailments.values();
     this.#readiness.set(first === undefined ? undefined : `storage: ${first}`, "storage");
   }
+}
+
+/** The health of the one store there is, which all its services tell of their ailments. */
+export class StorageHealthService
+  extends Context.Service<StorageHealthService, StorageHealth>()("promptmq/storage/StorageHealthService") {
+  static readonly layer = Layer.effect(
+    StorageHealthService,
+    Effect.gen(function* () {
+      return new StorageHealth(yield* Log, yield* Readiness);
+    }),
+  );
 }

@@ -7,7 +7,7 @@
  */
 import assert from "node:assert/strict";
 import type { Message } from "../../src/protocol/message.ts";
-import { type CommitListener, CommitListeners } from "../../src/storage/commit_listeners.ts";
+import { type CommitListener, CommitListeners } from "../../src/storage/log/commit_listeners.ts";
 import { type MessageStore, STORE_FULL } from "../../src/storage/message_store.ts";
 import type { RecoveredState } from "../../src/storage/model/durable_state.ts";
 import type { Position, Route, SessionChange } from "../../src/storage/model/stored.ts";

@@ -6,7 +6,7 @@
  * The notes outlive the process, as the simulation does: `forgetFrom` drops what a crash took.
  */
 import type { Message } from "../../src/protocol/message.ts";
-import type { CommitListener } from "../../src/storage/commit_listeners.ts";
+import type { CommitListener } from "../../src/storage/log/commit_listeners.ts";
 import type { ProgressKind } from "../../src/storage/log/record.ts";
 import { type MessageStore, STORE_FULL } from "../../src/storage/message_store.ts";
 import type { OwedWalk, RecoveredState } from "../../src/storage/model/durable_state.ts";

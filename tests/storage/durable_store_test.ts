@@ -56,16 +56,15 @@ function openReal(memoryBytesMax: number): StoreUnderTest {
   // What was asked for, and who waits until it is heard of.
   let asked = 0;
   let waiting: (() => void)[] = [];
-  const { commit, heardCommit } = store;
+  const { commit } = store;
   store.commit = () => {
     asked = Math.max(asked, store.lastPosition);
     commit.call(store);
   };
-  store.heardCommit = (position) => {
-    heardCommit.call(store, position);
+  store.whenCommitted((position) => {
     if (position < asked) return;
     for (const resolve of waiting.splice(0)) resolve();
-  };
+  });
   return {
     store,
     settled: () => store.committed >= asked ? Promise.resolve() : new Promise((resolve) => waiting.push(resolve)),

@@ -8,9 +8,9 @@ import assert from "node:assert/strict";
 import { load } from "../../src/config/load.ts";
 import type { Config } from "../../src/config/options/schema.ts";
 import type { LevelName, LogWriter } from "../../src/logging/log.ts";
-import { StorageFailed } from "../../src/storage/model/errors.ts";
+import { makeCompaction } from "../../src/storage/compaction_service.ts";
 import { StorageHealth } from "../../src/storage/storage_health.ts";
-import { checkSpace, compact, type WatchedStore, watchStore } from "../../src/storage/storage_watch.ts";
+import { checkSpace, type WatchedStore, watchStore } from "../../src/storage/storage_watch.ts";
 import { ModelBroker } from "./model_broker.ts";
 import { type StoreRig, storeTest, WAL } from "./store_rig.ts";
 
@@ -35,15 +35,23 @@ function watching(rig: StoreRig, storage: { readonly minFreeSpaceBytes?: number 
   const logger: LogWriter = { level: 0, write, limited: (_key, level, message) => write(level, message) };
   const readiness = { reason: () => reason, set: (given: string | undefined) => void (reason = given) };
   const config: Config = { ...DEFAULTS, storage: { ...DEFAULTS.storage, minFreeSpaceBytes: 0, ...storage } };
+  const health = new StorageHealth(logger, readiness);
   const watched: WatchedStore = {
     ...rig.opened,
     disk: rig.disk,
     directories: [WAL, "/data"],
     checkpoint: rig.checkpoint,
+    compaction: makeCompaction({
+      ...rig.opened,
+      databasePath: "/data/promptmq.db",
+      counters: rig.counters,
+      health,
+      checkIntervalMs: () => config.storage.compaction.checkIntervalMs,
+      clock: rig.time.clock,
+    }),
     counters: rig.counters,
-    health: new StorageHealth(logger, readiness),
+    health,
     config: () => config,
-    clock: rig.time.clock,
   };
   return { watched, lines, reason: () => reason };
 }
@@ -71,38 +79,6 @@ storeTest("a file system that cannot say how much is free refuses nothing", {}, 
   rig.disk.fail("freeBytes", 1, "io");
   checkSpace(watched);
   assert.equal(rig.store.isFull, false);
-});
-
-storeTest("a pass that fails is told once, and so is the one that works again", {
-  segmentBytes: 500,
-  compaction: { maxWalBytes: 0 },
-}, async (rig) => {
-  const broker = new ModelBroker(rig);
-  const session = broker.open();
-  for (let count = 0; count < 6; count++) {
-    broker.publish([session], 200);
-    await broker.settle();
-  }
-  const { watched, lines, reason } = watching(rig);
-  const failure = new StorageFailed({
-    operation: "write to",
-    path: "/data/promptmq.db",
-    reason: "sqlite",
-    detail: "no",
-  });
-  // The clock stands still, so a pass is one slice.
-  for (let count = 0; count < 2; count++) {
-    rig.failCheckpoint("apply", 1, failure);
-    await Effect.runPromise(compact(watched));
-  }
-  assert.equal(lines.length, 1);
-  assert.equal(rig.counters.sqliteWriteErrors, 2);
-  assert.match(reason()!, /cannot be compacted/);
-  await Effect.runPromise(compact(watched));
-  assert.equal(lines.length, 2);
-  assert.equal(reason(), undefined);
-  assert.equal(rig.blockBytes, 0);
-  broker.checkReads();
 });
 
 storeTest("looks once a second: gauges follow, and what is too large is compacted", {

@@ -54,8 +54,6 @@ export interface CompactorParts {
   readonly nextSession: () => number;
   /** Asks for everything appended so far to be made safe. */
   readonly askForSync: () => void;
-  /** Times a transaction; the sum of its steps counts. */
-  readonly clock: () => number;
 }
 
 /** See the head of this file. */
@@ -74,10 +72,10 @@ export class Compactor {
   /** True when a pass that was abandoned may have left rows that no `apply` followed. */
   #hasLeftovers = false;
 
-  /** @param archived Positions of all messages in SQLite, ascending. */
-  constructor(parts: CompactorParts, archived: Float64Array) {
+  /** @param archived Everything that is in SQLite at the start, ascending. */
+  constructor(parts: CompactorParts, archived: readonly ArchivedRange[]) {
     this.#parts = parts;
-    this.#ranges = rangesOf(archived);
+    this.#ranges = [...archived];
   }
 
   /** To be told of every reference taken to a message that left memory. */
@@ -297,7 +295,7 @@ export class Compactor {
 }
 
 /** A stretch of SQLite's messages that is looked at as one. */
-interface ArchivedRange {
+export interface ArchivedRange {
   readonly firstLsn: number;
   readonly endLsn: number;
   rows: number;
@@ -347,7 +345,8 @@ function* emptyFile(disk: Disk, path: string): Generator<void> {
   }
 }
 
-function rangesOf(archived: Float64Array): ArchivedRange[] {
+/** The stretches of messages in SQLite. @param archived Their positions, ascending. */
+export function rangesOf(archived: Float64Array): ArchivedRange[] {
   const ranges: ArchivedRange[] = [];
   for (let index = 0; index < archived.length;) {
     const firstLsn = archived[index]!;

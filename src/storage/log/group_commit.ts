@@ -21,6 +21,7 @@
  */
 import type { StorageCounters } from "../../metrics/storage_counters.ts";
 import { StorageFailed } from "../model/errors.ts";
+import { CommitListeners } from "./commit_listeners.ts";
 import type { WriteAheadLog } from "./write_ahead_log.ts";
 
 /** The options that decide; may change at any time. */
@@ -40,8 +41,6 @@ export interface CommitSurroundings {
   readonly clock: () => number;
   /** Runs something later; returns how to prevent it. */
   readonly later: (ms: number, run: () => void) => () => void;
-  /** Everything at or below the position is committed. */
-  readonly committed: (position: number) => void;
   /** A sync took so long that an operator should know. */
   readonly slowSync: (milliseconds: number) => void;
   /** A write found no space; tried again until `recovered`. */
@@ -60,6 +59,8 @@ export class GroupCommit {
   committed: number;
   /** Set by whoever appends something that somebody waits for. */
   hasPromise = false;
+  /** Hear of everything that is committed. */
+  readonly listeners = new CommitListeners();
   readonly #log: WriteAheadLog;
   readonly #with: CommitSurroundings;
   /**
@@ -109,6 +110,12 @@ export class GroupCommit {
   commit(): void {
     if (this.#state !== "working" || !this.#write()) return;
     this.#advance();
+  }
+
+  /** Asks for everything appended so far to be synced, as soon as the policy has it. */
+  askForSync(): void {
+    this.hasPromise = true;
+    this.commit();
   }
 
   /** Applies a change of the policy to what is under way. */
@@ -209,7 +216,7 @@ export class GroupCommit {
   #commitUpTo(lsn: number): void {
     if (lsn - 1 <= this.committed) return;
     this.committed = lsn - 1;
-    this.#with.committed(this.committed);
+    this.listeners.tell(this.committed);
   }
 
   /** A little before the interval is over, so that the sync is done when it is. */

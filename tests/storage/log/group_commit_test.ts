@@ -654,11 +654,11 @@ storeTest("a waiter that throws holds up no flush that waits for the same sync",
   }, { once: true });
   rig.disk.holdSyncs();
   turn(rig);
-  rig.store.whenCommitted(() => {
-    rig.store.whenCommitted(() => {});
+  const leave = rig.store.whenCommitted(() => {
+    leave();
     throw new Error("a bug");
   });
-  const flushed = rig.store.group.flush();
+  const flushed = rig.group.flush();
   rig.disk.releaseSyncs();
   assert.match(String(await uncaught.promise), /a bug/);
   await flushed;

@@ -1,7 +1,7 @@
 /**
  * Those who hear of commits, told in the order in which they came. Telling allocates nothing: it happens at every commit.
  */
-import type { Position } from "./model/stored.ts";
+import type { Position } from "../model/stored.ts";
 
 /** Hears that everything at or below a position is committed. */
 export type CommitListener = (committed: Position) => void;

@@ -2,7 +2,7 @@
  * Who hears of commits while listeners come, go, and commit more.
  */
 import assert from "node:assert/strict";
-import { CommitListeners } from "../../src/storage/commit_listeners.ts";
+import { CommitListeners } from "../../../src/storage/log/commit_listeners.ts";
 
 Deno.test("CommitListeners never tell a position that is lower than before, also when a listener commits more", () => {
   const listeners = new CommitListeners();
