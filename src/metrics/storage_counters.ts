@@ -39,11 +39,11 @@ export class StorageCounters {
 
   /** Microseconds of each transaction of SQLite, its sync included. */
   readonly sqliteWriteLatencyMicroseconds = new Histogram(WRITE_BOUNDS_MICROSECONDS);
-  /** Transactions of SQLite that failed. */
+  /** Transactions and checkpoints of SQLite that failed. */
   sqliteWriteErrors = 0;
   /** Gauge: bytes of all files of the store, the log and the database. */
   storageUsageBytes = 0;
-  /** Rare operations of the store, such as opening a segment or compacting one, by name and outcome. */
+  /** Rare operations of the store, `open`, `load`, `checkpoint` and `compact`, by name and outcome. */
   readonly persistenceOperations = new OperationCounter();
 
   /** Runs of compaction that cleared at least one segment. */

@@ -71,14 +71,14 @@ function databaseFamilies(counters: StorageCounters): Family[] {
     scalar(
       "counter",
       "promptmq_sqlite_write_errors_total",
-      "Transactions of SQLite that failed.",
+      "Transactions and checkpoints of SQLite that failed.",
       counters.sqliteWriteErrors,
     ),
     scalar("gauge", "promptmq_storage_usage_bytes", "Bytes of all files of the store.", counters.storageUsageBytes),
     {
       type: "counter",
       name: "promptmq_persistence_operations_total",
-      help: "Rare operations of the store, by name and outcome.",
+      help: "Operations open, load, checkpoint and compact of the store, by outcome.",
       samples: counters.persistenceOperations.entries().map(([operation, status, value]) => ({
         labels: { operation, status },
         value,

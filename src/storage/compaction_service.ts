@@ -52,7 +52,7 @@ export class CompactionService extends Context.Service<CompactionService, {
     CompactionService,
     Effect.gen(function* () {
       const disk = yield* DiskService;
-      const { checkpoint, path } = yield* CheckpointService;
+      const { checkpoint } = yield* CheckpointService;
       const opened = yield* WriteAheadLogService;
       const configStore = yield* ConfigStore;
       const { counters: { storage: counters } } = yield* Metrics;
@@ -63,7 +63,6 @@ export class CompactionService extends Context.Service<CompactionService, {
       return makeCompaction({
         compactor,
         log: opened.log,
-        databasePath: path,
         counters,
         health,
         checkIntervalMs: () => configStore.current().storage.compaction.checkIntervalMs,
@@ -77,7 +76,6 @@ export class CompactionService extends Context.Service<CompactionService, {
 export interface CompactionParts {
   readonly compactor: Compactor;
   readonly log: WriteAheadLog;
-  readonly databasePath: string;
   readonly counters: StorageCounters;
   readonly health: StorageHealth;
   readonly checkIntervalMs: () => number;
@@ -116,7 +114,7 @@ export function makeCompaction(parts: CompactionParts): CompactionService["Servi
 
 /** One pass, in slices; given up when it should pause. */
 function runPass(
-  { compactor, databasePath, counters, health, clock }: CompactionParts,
+  { compactor, counters, health, clock }: CompactionParts,
   shouldPause: () => boolean,
 ): Effect.Effect<PassOutcome, StorageFailed> {
   const steps = compactor.pass(clock());
@@ -130,8 +128,6 @@ function runPass(
     ),
     Effect.tapError((cause) =>
       Effect.sync(() => {
-        // By path: what SQLite says of a device or of space has the reason of a file's own failure.
-        if (cause.path === databasePath) counters.sqliteWriteErrors++;
         counters.persistenceOperations.add("compact", "error");
         health.begin("compaction", "the log cannot be compacted and grows", { error: cause.message });
       })

@@ -43,7 +43,6 @@ async function subjectOf(rig: StoreRig, msPerLook = 0): Promise<Subject> {
   const logger: LogWriter = { level: 0, write, limited: (_key, level, message) => write(level, message) };
   const compaction = makeCompaction({
     ...rig.opened,
-    databasePath: "/data/promptmq.db",
     counters: rig.counters,
     health: new StorageHealth(logger, { reason: () => reason, set: (given) => void (reason = given) }),
     checkIntervalMs: () => CHECK_INTERVAL_MS,
@@ -78,7 +77,7 @@ storeTest("a pass that fails is told once, and so is the one that works again", 
     await run(compaction.passWhenDue);
   }
   assert.equal(lines.length, 1);
-  assert.equal(rig.counters.sqliteWriteErrors, 2);
+  assert.deepEqual(rig.counters.persistenceOperations.entries(), [["compact", "error", 2]]);
   assert.match(reason()!, /cannot be compacted/);
   await run(compaction.passWhenDue);
   assert.equal(lines.length, 2);

@@ -103,13 +103,14 @@ worldTest("DiskService is the file system of the host", async ({ directory }) =>
 worldTest("CheckpointService holds locks and database until its scope ends", async ({ disk, directory, run }) => {
   await run(
     Effect.gen(function* () {
-      const { checkpoint, path, dataDirectory, logDirectory } = yield* CheckpointService;
-      assert.deepEqual([path, dataDirectory, logDirectory], [
-        `${directory}/promptmq.db`,
-        directory,
-        `${directory}/wal`,
-      ]);
+      const { checkpoint, dataDirectory, logDirectory } = yield* CheckpointService;
+      assert.deepEqual([dataDirectory, logDirectory], [directory, `${directory}/wal`]);
+      assert(Deno.statSync(`${directory}/promptmq.db`).isFile);
       assert.equal(checkpoint.load().messages.positions.length, 0);
+      const { counters } = yield* Metrics;
+      checkpoint.discardFrom(0);
+      assert.deepEqual(counters.storage.persistenceOperations.entries(), [["open", "ok", 1], ["load", "ok", 1]]);
+      assert.equal(counters.storage.sqliteWriteLatencyMicroseconds.count, 1);
       for (const locked of [dataDirectory, logDirectory]) {
         assert.throws(
           () => disk.lock(`${locked}/promptmq.lock`),

@@ -43,7 +43,6 @@ function watching(rig: StoreRig, storage: { readonly minFreeSpaceBytes?: number 
     checkpoint: rig.checkpoint,
     compaction: makeCompaction({
       ...rig.opened,
-      databasePath: "/data/promptmq.db",
       counters: rig.counters,
       health,
       checkIntervalMs: () => config.storage.compaction.checkIntervalMs,

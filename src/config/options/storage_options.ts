@@ -145,7 +145,9 @@ const compaction = {
     type: integer({ min: 1, max: 16 }),
     defaultText: "1",
     reload: "live",
-    doc: "Files of the log that are compacted together, with one sync of SQLite; those that nobody needs do not count.",
+    doc:
+      "How many files of the log are compacted together, with one sync of SQLite; those that nobody needs do not count. It " +
+      "starts no worker: more of them make a pass cheaper, and its transactions larger.",
   }),
   batchSize: option({
     key: "storage.compaction.batch-size",

@@ -20,15 +20,18 @@ import { loadMessages, loadOwed, loadState } from "./checkpoint_loading.ts";
 import type { ArchivedMessage, ArchivedStep, LoadedCheckpoint, OwedRow } from "./checkpoint_rows.ts";
 import { SqliteConnection } from "./sqlite_connection.ts";
 import { type SqliteSettings, weaknessesOf } from "./sqlite_settings.ts";
+import { type SqliteWatch, unwatched } from "./sqlite_watch.ts";
 
 /** See the head of this file. Every method is synchronous and throws `StorageFailed`. */
 export class Checkpoint {
   /** One sentence for each setting that is weaker than safe, naming what it can cost. */
   readonly weaknesses: readonly string[];
   readonly #connection: SqliteConnection;
+  readonly #watch: SqliteWatch;
 
-  private constructor(connection: SqliteConnection, settings: SqliteSettings) {
+  private constructor(connection: SqliteConnection, settings: SqliteSettings, watch: SqliteWatch) {
     this.#connection = connection;
+    this.#watch = watch;
     this.weaknesses = weaknessesOf(settings);
   }
 
@@ -38,18 +41,19 @@ export class Checkpoint {
    * Fails with reason `pragma` when a setting does not take, `format` for a file of a newer version or of another
    * application, which is not touched, and `sqlite` for one that is damaged.
    */
-  static open(path: string, settings: SqliteSettings): Checkpoint {
-    return new Checkpoint(SqliteConnection.open(path, settings), settings);
+  static open(path: string, settings: SqliteSettings, watch: SqliteWatch = unwatched()): Checkpoint {
+    return new Checkpoint(watch.operation("open", () => SqliteConnection.open(path, settings, watch)), settings, watch);
   }
 
   /** Reads everything but the messages; about a second per million rows. */
   load(): LoadedCheckpoint {
     const connection = this.#connection;
-    return connection.read("load", () => ({
-      ...loadState(connection),
-      ...loadOwed(connection),
-      messages: loadMessages(connection),
-    }));
+    return this.#watch.operation("load", () =>
+      connection.read("load", () => ({
+        ...loadState(connection),
+        ...loadOwed(connection),
+        messages: loadMessages(connection),
+      })));
   }
 
   /**

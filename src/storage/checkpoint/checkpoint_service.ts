@@ -6,15 +6,16 @@ import * as Context from "effect/Context";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import { ConfigStore } from "../../config/reload.ts";
+import { Metrics } from "../../metrics/metrics.ts";
+import { monotonicMs } from "../../system/clock.ts";
 import { DiskService } from "../disk/disk_service.ts";
 import { attemptStorage } from "../model/errors.ts";
 import { Checkpoint } from "./checkpoint.ts";
+import { SqliteWatch } from "./sqlite_watch.ts";
 
 /** The directories of a store and its database; both are locked for as long as the service lives. */
 export class CheckpointService extends Context.Service<CheckpointService, {
   readonly checkpoint: Checkpoint;
-  /** Path of the database. */
-  readonly path: string;
   /** Where the database is. */
   readonly dataDirectory: string;
   /** Where the segments of the log are. */
@@ -29,6 +30,7 @@ export class CheckpointService extends Context.Service<CheckpointService, {
 
 const open = Effect.fnUntraced(function* () {
   const disk = yield* DiskService;
+  const { counters } = yield* Metrics;
   const { storage } = (yield* ConfigStore).current();
   const { dataDir: dataDirectory } = storage;
   const logDirectory = storage.walDir ?? `${dataDirectory}/wal`;
@@ -47,13 +49,13 @@ const open = Effect.fnUntraced(function* () {
   // With the rights of the other files: SQLite would let everybody read it.
   yield* attemptStorage(() => disk.exists(path) || disk.open(path, "create").close());
   const checkpoint = yield* Effect.acquireRelease(
-    attemptStorage(() => Checkpoint.open(path, storage.sqlite)),
+    attemptStorage(() => Checkpoint.open(path, storage.sqlite, new SqliteWatch(counters.storage, monotonicMs))),
     closeDatabase,
   );
   for (const weakness of checkpoint.weaknesses) {
     yield* Effect.logWarning("a setting of SQLite is weaker than safe", { weakness });
   }
-  return { checkpoint, path, dataDirectory, logDirectory };
+  return { checkpoint, dataDirectory, logDirectory };
 });
 
 /** What cannot be moved from the WAL of SQLite now is moved by the next start: the stop is as orderly as without it. */

@@ -23,6 +23,7 @@ import { StorageFailed, type StorageReason } from "../model/errors.ts";
 import { APPLICATION_ID, MIGRATIONS } from "./checkpoint_schema.ts";
 import { describeSqlite, isDeviceFailure, openFailure, sqliteFailure } from "./sqlite_failure.ts";
 import { pragmasOf, type SqliteSettings } from "./sqlite_settings.ts";
+import type { SqliteWatch } from "./sqlite_watch.ts";
 
 /** What a statement takes. */
 export type SqlValue = SQLInputValue;
@@ -77,6 +78,7 @@ export class SqliteConnection {
   readonly path: string;
   readonly #settings: SqliteSettings;
   readonly #database: DatabaseSync;
+  readonly #watch: SqliteWatch;
   readonly #statements = new Map<string, Statement>();
   /** Most frames of the WAL file since it was last empty; its size never shrinks in between. */
   #walFramesMax = 0;
@@ -86,10 +88,11 @@ export class SqliteConnection {
   #isJoining = false;
   #poison: StorageFailed | undefined;
 
-  private constructor(path: string, settings: SqliteSettings, database: DatabaseSync) {
+  private constructor(path: string, settings: SqliteSettings, database: DatabaseSync, watch: SqliteWatch) {
     this.path = path;
     this.#settings = settings;
     this.#database = database;
+    this.#watch = watch;
   }
 
   /**
@@ -97,7 +100,7 @@ export class SqliteConnection {
    *
    * A file of a newer version, or of another application, is left as it is.
    */
-  static open(path: string, settings: SqliteSettings): SqliteConnection {
+  static open(path: string, settings: SqliteSettings, watch: SqliteWatch): SqliteConnection {
     // Not defensive, as that forbids journal mode OFF; the option is known at run time, not to the types.
     const options: DatabaseSyncOptions & { readonly defensive: boolean } = { defensive: false };
     let database: DatabaseSync;
@@ -106,7 +109,7 @@ export class SqliteConnection {
     } catch (cause) {
       throw openFailure(path, cause);
     }
-    const connection = new SqliteConnection(path, settings, database);
+    const connection = new SqliteConnection(path, settings, database, watch);
     try {
       connection.#guard("open", () => connection.#prepareFile());
     } catch (failure) {
@@ -134,7 +137,7 @@ export class SqliteConnection {
   /** Opens a transaction that takes in every `write` until `commit` or `rollBack`. */
   begin(): void {
     assert(!this.#isJoining, "a transaction is open already");
-    this.#guard("write to", () => this.#begin());
+    this.#watch.step(() => this.#guard("write to", () => this.#begin()));
     this.#isJoining = true;
   }
 
@@ -142,7 +145,7 @@ export class SqliteConnection {
   commit(): void {
     assert(this.#isJoining, "no transaction is open");
     this.#isJoining = false;
-    this.#guard("commit to", () => this.#part(() => this.statement("COMMIT").run()));
+    this.#watch.step(() => this.#guard("commit to", () => this.#part(() => this.statement("COMMIT").run())));
     this.#afterWrite();
   }
 
@@ -150,13 +153,17 @@ export class SqliteConnection {
   rollBack(): void {
     if (!this.#isJoining) return;
     this.#isJoining = false;
+    this.#watch.rolledBack();
     this.#guard("roll back", () => this.#rollBack(new Error("rolled back")));
   }
 
   /** Runs one transaction, or a part of the open one, as safe as `synchronous` says once that ended. */
   write<A>(operation: string, run: () => A): A {
-    if (this.#isJoining) return this.#guard(operation, () => this.#part(run));
-    const result = this.#guard(operation, () => this.#transaction(run));
+    const isPart = this.#isJoining;
+    const result = this.#watch.step(() =>
+      this.#guard(operation, () => isPart ? this.#part(run) : this.#transaction(run))
+    );
+    if (isPart) return result;
     this.#afterWrite();
     return result;
   }
@@ -164,7 +171,7 @@ export class SqliteConnection {
   /** Runs one transaction that is safe when it returns, and all before it. */
   writeSynced<A>(operation: string, run: () => A): A {
     assert(!this.#isJoining, "a transaction is open");
-    const result = this.#guard(operation, () => this.#synced(() => this.#transaction(run)));
+    const result = this.#watch.step(() => this.#guard(operation, () => this.#synced(() => this.#transaction(run))));
     this.#afterWrite();
     return result;
   }
@@ -315,6 +322,10 @@ export class SqliteConnection {
   }
 
   #checkpoint(mode: "PASSIVE" | "TRUNCATE"): void {
+    this.#watch.operation("checkpoint", () => this.#moveWal(mode));
+  }
+
+  #moveWal(mode: "PASSIVE" | "TRUNCATE"): void {
     if (this.#poison !== undefined) throw this.#poison;
     try {
       this.#synced(() => this.#run(`PRAGMA wal_checkpoint(${mode})`));
@@ -324,8 +335,9 @@ export class SqliteConnection {
     }
   }
 
-  /** Checkpoints when the WAL has grown enough since the last time; one that a reader holds back is tried later. */
+  /** After a commit: checkpoints when the WAL has grown enough since the last time; one that a reader holds back is tried later. */
   #afterWrite(): void {
+    this.#watch.committed();
     if (this.#settings.journalMode !== "WAL") return;
     const frames = this.#noteWal();
     if (frames < this.#walFramesChecked) this.#walFramesChecked = 0;
