@@ -408,7 +408,7 @@ export const RECORD_OFFSET = BLOCK_HEADER_BYTES;
 const NOTHING_SURVIVES: Chance = { below: () => 0 };
 const WAL = "/data/wal";
 const SYNCED = "-synced";
-const NO_SEGMENT = "the log was in use and has no segment";
+const NO_SEGMENT = "the log was in use before, and there is no segment of it";
 const START_MS = 1_700_000_000_000;
 const TICK_MS = 100;
 const PROMISE_HOPS = 48;

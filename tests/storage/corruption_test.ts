@@ -358,7 +358,7 @@ Deno.test("a damaged block is reported exactly, skipped, and known at the next s
     firstLsn: damaged,
     endLsn: blocks[3]!,
     segment: pathOf(1),
-    reason: "a checksum that does not fit",
+    reason: "the checksum of the block does not match: its bytes are not what was written",
     topics: ["topic/1/b", "topic/1/c"],
     records: 3,
   };

@@ -104,7 +104,7 @@ class NodeFile implements DiskFile {
     try {
       while (done < end) {
         const written = fs.writeSync(descriptor, bytes, done, end - done, at + done - start);
-        if (written === 0) throw new Error("the system took no byte and said nothing");
+        if (written === 0) throw new Error("the system wrote 0 bytes and reported no error");
         done += written;
       }
     } catch (cause) {

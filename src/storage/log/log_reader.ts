@@ -77,13 +77,13 @@ export class LogReader {
   /** Reads a window that starts with the record. */
   #load(position: number): Window {
     const segment = this.#segmentOf(position);
-    if (segment === undefined) throw failed("the log", `position ${position} is in no segment`);
+    if (segment === undefined) throw failed("the log", `no segment holds position ${position}`);
     const follows = this.#windows.some((window) => position >= window.firstLsn && position <= window.endLsn);
     let window = this.#window(follows ? WINDOW_BYTES : PEEK_BYTES, segment, position);
     const size = window.endLsn - position < RECORD_HEAD_BYTES ? 0 : recordBytes(window.buffer, 0);
     if (size > window.endLsn - position) window = this.#window(size, segment, position);
     const problem = window.endLsn - position < RECORD_HEAD_BYTES || recordType(window.buffer, 0) !== RecordType.PUBLISH
-      ? "no message where one should be"
+      ? "there is no PUBLISH record where one must be"
       : validateRecord(window.buffer, 0, window.endLsn - position);
     if (problem !== undefined) throw failed(segment.path, `${problem}, at position ${position}`);
     this.#windows.push(window);

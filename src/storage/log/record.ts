@@ -256,28 +256,34 @@ export function recordType(from: LogBuffer, start: number): number {
  * @param end Where the block ends.
  */
 export function validateRecord(from: LogBuffer, start: number, end: number): string | undefined {
-  if (end - start < RECORD_BYTES_MIN) return "a record that does not fit its block";
+  if (end - start < RECORD_BYTES_MIN) return "the block ends within the header of a record";
   const size = recordBytes(from, start);
-  if (size < RECORD_BYTES_MIN || size % 8 !== 0 || start + size > end) return "a record length that does not fit";
+  if (size < RECORD_BYTES_MIN || size % 8 !== 0 || start + size > end) {
+    return "the length of a record is impossible or reaches beyond its block";
+  }
   const word = start >> 2;
   switch (recordType(from, start)) {
     case RecordType.PUBLISH: {
-      if (size < PUBLISH_HEADER_BYTES) return "a PUBLISH record that is too short";
+      if (size < PUBLISH_HEADER_BYTES) return "a PUBLISH record is shorter than its header";
       const used = PUBLISH_HEADER_BYTES + messageSize(from, start);
-      if (((used + 7) & ~7) !== size || from.words[word + 3]! < 2) return "a PUBLISH record whose lengths do not fit";
-      return (from.words[word + 1]! >> 8 & 3) === 3 ? "a PUBLISH record with QoS 3" : undefined;
+      if (((used + 7) & ~7) !== size || from.words[word + 3]! < 2) {
+        return "the lengths in a PUBLISH record do not add up to its size";
+      }
+      return (from.words[word + 1]! >> 8 & 3) === 3 ? "a PUBLISH record has QoS 3, which does not exist" : undefined;
     }
     case RecordType.PROGRESS: {
       const kind = from.bytes[start + 5]!;
       const isKnown = kind >= ProgressKind.SENT && kind <= ProgressKind.DONE;
-      return size === PROGRESS_BYTES && isKnown ? undefined : "a PROGRESS record that cannot be";
+      return size === PROGRESS_BYTES && isKnown ? undefined : "a PROGRESS record has the wrong size or an unknown kind";
     }
     case RecordType.RELEASE:
-      return size === RELEASE_BYTES ? undefined : "a RELEASE record that cannot be";
+      return size === RELEASE_BYTES ? undefined : "a RELEASE record has the wrong size";
     case RecordType.ROUTE:
     case RecordType.CHANGE:
-      return textRecordBytes(from.words[word + 2]!) === size ? undefined : "a text that does not fit its record";
+      return textRecordBytes(from.words[word + 2]!) === size
+        ? undefined
+        : "the length of the text in a ROUTE or CHANGE record does not match its size";
     default:
-      return `a record of unknown type ${recordType(from, start)}`;
+      return `a record has the unknown type ${recordType(from, start)}`;
   }
 }

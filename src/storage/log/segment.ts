@@ -231,18 +231,22 @@ function problemOfBlock(
   lsn: number,
   validation: "checksum" | "records",
 ): string | undefined {
-  if (size - start < BLOCK_HEADER_BYTES) return "a block header that is cut off";
+  if (size - start < BLOCK_HEADER_BYTES) return "the file ends within the header of a block";
   const word = start >> 2;
-  if (buffer.words[word] !== BLOCK_MAGIC) return "no block where one should start";
-  if (buffer.doubles[(start >> 3) + 1] !== lsn) return "a block of another place";
+  if (buffer.words[word] !== BLOCK_MAGIC) return "there is no block where one must start";
+  if (buffer.doubles[(start >> 3) + 1] !== lsn) return "the block belongs to another place: its header has another LSN";
   const blockBytes = buffer.words[word + 4]!;
   if (blockBytes < BLOCK_HEADER_BYTES || blockBytes % 8 !== 0 || blockBytes > BLOCK_BYTES_MAX) {
-    return "a block length that cannot be";
+    return "the header of the block has an impossible length";
   }
   const end = start + blockBytes;
-  if (end > size) return "a block that is cut off";
-  if (crc32(buffer.bytes.subarray(start + 8, end)) !== buffer.words[word + 1]) return "a checksum that does not fit";
-  if (!(buffer.doubles[(start >> 3) + 4]! <= lsn)) return "a block that knows what comes after it";
+  if (end > size) return "the file ends within a block";
+  if (crc32(buffer.bytes.subarray(start + 8, end)) !== buffer.words[word + 1]) {
+    return "the checksum of the block does not match: its bytes are not what was written";
+  }
+  if (!(buffer.doubles[(start >> 3) + 4]! <= lsn)) {
+    return "the block says that bytes behind it were synced before it was written";
+  }
   return validation === "records" ? problemOfRecords(buffer, start, end) : undefined;
 }
 
@@ -254,7 +258,7 @@ function problemOfRecords(buffer: LogBuffer, start: number, end: number): string
     if (problem !== undefined) return problem;
     at += recordBytes(buffer, at);
   }
-  return left === 0 ? undefined : "a record count that does not fit";
+  return left === 0 ? undefined : "the block does not hold as many records as its header says";
 }
 
 const SEGMENT_MAGIC = new TextEncoder().encode("PROMPTMQ");

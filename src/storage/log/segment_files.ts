@@ -81,7 +81,7 @@ export class SegmentReader {
 function makeRoom(path: string, size: number): LogBuffer {
   const failed = (detail: string, cause?: unknown) =>
     new StorageFailed({ operation: "read", path, reason: "format", detail, cause });
-  if (size > FILE_BYTES_MAX) throw failed(`${size} bytes are more than any segment has`);
+  if (size > FILE_BYTES_MAX) throw failed(`its ${size} bytes are more than a segment can have`);
   try {
     return new LogBuffer(Math.ceil(size / ROOM_STEP_BYTES) * ROOM_STEP_BYTES);
   } catch (cause) {

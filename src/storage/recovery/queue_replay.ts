@@ -129,7 +129,7 @@ export class QueueReplay {
       if (problem !== undefined) return [...unusable, { lsn, endLsn: lsnOfStart + block.end, reason: problem }];
       const size = recordBytes(from, at);
       if (!this.#replayRecord(from, at, lsn)) {
-        const reason = "a text that is not what its record should hold";
+        const reason = "the text of a ROUTE or CHANGE record describes no route and no change";
         unusable = [...unusable, { lsn, endLsn: lsn + size, reason }];
       }
       at += size;

@@ -233,7 +233,7 @@ class Recovery {
         break;
       }
       if (isHeaderMissed) {
-        const reason = "its header is damaged";
+        const reason = "the header of the segment is damaged; its blocks are read by the name of its file";
         this.#lose({ firstLsn, endLsn: firstLsn, segment: path, reason, topics: [], isKnown });
         isHeaderMissed = false;
       }
@@ -330,7 +330,7 @@ class Recovery {
   #setAside(segment: SurveyedSegment, limit: number, nextLsn = Infinity): void {
     const endLsn = limit === Infinity ? Math.min(segment.fileEndLsn, nextLsn) : Math.min(limit, nextLsn);
     const firstLsn = Math.min(Math.max(segment.firstLsn, this.#accountedLsn), endLsn);
-    const reason = "nothing in it is where its name says";
+    const reason = "no block in the file stands where the name of the file says";
     this.#lose({ firstLsn, endLsn, segment: segment.path, reason, topics: [], isKnown: false });
     this.#accountedLsn = Math.max(this.#accountedLsn, endLsn);
     this.#repairs.push({ kind: "move", path: segment.path, suffix: QUARANTINE });
@@ -360,7 +360,7 @@ class Recovery {
       firstLsn: lsn,
       endLsn: lsn,
       segment: this.#gapPath,
-      reason: "the log was in use and has no segment",
+      reason: "the log was in use before, and there is no segment of it",
       topics: [],
       isKnown: false,
     });
@@ -368,7 +368,7 @@ class Recovery {
 
   #noteUnrouted({ route, first, last, messages }: Unrouted): void {
     const segment = this.#segments.findLast((candidate) => candidate.firstLsn <= first)!.path;
-    const reason = `the receivers of ${messages} messages are not known: the record at ${route} is lost`;
+    const reason = `the receivers of ${messages} messages are not known: the ROUTE record at LSN ${route} is lost`;
     // Known when all that is lost was lost before.
     const isKnown = this.#losses.length > 0 && this.#losses.every((loss) => loss.isKnown);
     this.#lose({ firstLsn: first, endLsn: last + 8, segment, reason, topics: [], records: messages, isKnown });

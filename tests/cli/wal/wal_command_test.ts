@@ -23,7 +23,7 @@ Deno.test("wal verify exits with 0 for a sound log, 1 for a damaged one, 66 for 
   assert.deepEqual(damaged, {
     code: 1,
     stdout: `${segmentName(64)}: damage, LSN ${damagedLsn} to ${nextLsn} (${nextLsn - damagedLsn} bytes): ` +
-      "a checksum that does not fit\ndamaged: 1 place (1 segments, 2 blocks, 2 records)\n",
+      "the checksum of the block does not match: its bytes are not what was written\ndamaged: 1 place (1 segments, 2 blocks, 2 records)\n",
     stderr: "",
   });
   const none = await runToEnd(["wal", "verify", `${wal.dataPath}/nowhere`]);

@@ -562,7 +562,7 @@ Deno.test("a text that makes no sense is reported and passed over", () => {
   }
 });
 
-Deno.test("with checksums alone, what follows a record that cannot be is passed over to the end of its block", () => {
+Deno.test("with checksums alone, what follows an impossible record is passed over to the end of its block", () => {
   const log = new LogWriter();
   log.publish({ topic: "a", retain: true });
   const lsn = log.raw(Uint8Array.of(16, 0, 0, 0, 77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0));
