@@ -4,7 +4,10 @@
  * and `tidy/rules_test.ts` shows each of them failing.
  */
 import * as assert from "node:assert/strict";
+import { problemsOfCounters } from "./tidy/counters.ts";
+import { circlesOf, importedFiles } from "./tidy/imports.ts";
 import { problemsOfSource, problemsOfText, type SourceFile } from "./tidy/rules.ts";
+import { maskSource } from "./tidy/source.ts";
 
 const ROOT = new URL("../", import.meta.url);
 /** What tools and the broker itself leave in a working copy. */
@@ -33,6 +36,18 @@ Deno.test("source files keep the house rules", async () => {
   }
   const problems = sources.flatMap(problemsOfSource).sort();
   assert.equal(problems.length, 0, `${problems.length} problems:\n${problems.join("\n")}`);
+});
+
+Deno.test("no two files of the program import each other in a circle", async () => {
+  const program = (await readTexts("src/")).filter((file) => file.path.endsWith(".ts"));
+  assert.ok(program.length > 0);
+  const imports = new Map(program.map(({ path, text }) => [path, importedFiles(path, maskSource(text))]));
+  assert.deepEqual(circlesOf(imports), []);
+});
+
+Deno.test("every counter is written, and every reason of a drop is given by somebody", async () => {
+  const program = (await readTexts("src/")).filter((file) => file.path.endsWith(".ts"));
+  assert.deepEqual(problemsOfCounters(program), []);
 });
 
 Deno.test("no published text names a path of one machine", async () => {

@@ -78,3 +78,31 @@ function floorOf(folder: string): number {
 function roomOf({ folder, room }: Place): number {
   return (ROOMS[folder] ?? [[""]]).findIndex((rooms) => rooms.includes(room));
 }
+
+/**
+ * Circles among files: every file that can be reached from itself, with the way back to it.
+ *
+ * @param imports What each file imports; files that are not keys import nothing.
+ * @returns One line for each circle, from its first file in the order of names; O(files × imports).
+ */
+export function circlesOf(imports: ReadonlyMap<string, readonly string[]>): string[] {
+  const told = new Set<string>();
+  return [...imports.keys()].sort().flatMap((start) => {
+    const way = told.has(start) ? undefined : wayBack(start, imports);
+    if (way === undefined) return [];
+    for (const file of way) told.add(file);
+    return [`import circle: ${[...way, start].join(" → ")}`];
+  });
+}
+
+/** The shortest way from a file to itself, which is the file and those between; undefined when there is none. */
+function wayBack(start: string, imports: ReadonlyMap<string, readonly string[]>): readonly string[] | undefined {
+  const ways = new Map<string, readonly string[]>([[start, [start]]]);
+  for (const [file, way] of ways) {
+    for (const target of imports.get(file) ?? []) {
+      if (target === start) return way;
+      if (!ways.has(target)) ways.set(target, [...way, target]);
+    }
+  }
+  return undefined;
+}

@@ -2,6 +2,8 @@
  * Goal: each tidy rule can fail. Method: a small file that breaks one rule, next to one that comes close and is fine.
  */
 import * as assert from "node:assert/strict";
+import { COUNTER_FILES, problemsOfCounters } from "./counters.ts";
+import { circlesOf } from "./imports.ts";
 import { problemsOfSource, problemsOfText } from "./rules.ts";
 
 const HEADER = "/** A file that does something. */\n";
@@ -145,4 +147,43 @@ Deno.test("tidy rules find the path of one machine in any text", () => {
   for (const text of ["https://example.org/work/", "src/work/a", "/workers", "./work/"]) {
     assert.deepEqual(problemsOfText({ path: "README.md", text }), [], text);
   }
+});
+
+Deno.test("tidy rules find each import circle once, with the way round, and no other", () => {
+  const imports = new Map([
+    ["a.ts", ["b.ts", "d.ts"]],
+    ["b.ts", ["c.ts"]],
+    ["c.ts", ["a.ts", "d.ts"]],
+    ["d.ts", ["e.ts"]],
+    ["f.ts", ["f.ts"]],
+  ]);
+  assert.deepEqual(circlesOf(imports), [
+    "import circle: a.ts → b.ts → c.ts → a.ts",
+    "import circle: f.ts → f.ts",
+  ]);
+  assert.deepEqual(circlesOf(new Map([["a.ts", ["b.ts", "c.ts"]], ["b.ts", ["c.ts"]]])), []);
+});
+
+Deno.test("tidy rules find counters that nothing writes and reasons that nobody gives", () => {
+  const [path, second] = COUNTER_FILES as [string, string];
+  const text = `const DROP_REASONS = ["one", "two"];
+class Counters {
+  read = 0;
+  written = 0;
+  less = 0;
+  table: Record<Reason, number> = { one: 0, two: 0 };
+  ask: () => number = () => 0;
+  readonly seen = new Histogram();
+}`;
+  const write = `counters.written++; counters.less -= 2; this.#counters.table[reason]++; drop("one");
+    counters.ask = f; counters.seen.observe(1);`;
+  const sources = [{ path, text }, { path: second, text: "class A {\n  unseen = 0;\n}" }];
+  const use = { path: "src/broker/a.ts", text: `${write} if (counters.read === counters.unseen) f(counters.read);` };
+  assert.deepEqual(problemsOfCounters([...sources, use]), [
+    `${path}:3: nothing writes read`,
+    `${path}: nothing is dropped for the reason two`,
+    `${second}:2: nothing writes unseen`,
+  ]);
+  const all = { path: "src/broker/b.ts", text: '++counters.read; counters.unseen += 1; drop("two");' };
+  assert.deepEqual(problemsOfCounters([...sources, use, all]), []);
 });
