@@ -81,8 +81,8 @@ export class SharedTraffic implements TimerOwner {
     this.#bytes.take(bytes, nowMs);
     share.messages -= messages;
     share.bytes -= bytes;
-    const isAboveMessages = share.messages <= 0 || this.#messages.available(nowMs) < 0;
-    if (!isAboveMessages && share.bytes > 0 && this.#bytes.available(nowMs) >= 0) return undefined;
+    const isAboveMessages = isUsedUp(share.messages, this.#messages, nowMs);
+    if (!isAboveMessages && !isUsedUp(share.bytes, this.#bytes, nowMs)) return undefined;
     if (this.#line.size === 0) this.#wheel.schedule(this.#timer, nowMs + 1);
     this.#line.add(share);
     return isAboveMessages ? "message_rate" : "byte_rate";
@@ -233,6 +233,14 @@ export class TrafficLimits implements TimerOwner {
   #wake(nowMs: number): void {
     this.#core.wheel.schedule(this.#timer, Math.min(this.#untilMs, nowMs + LOOK_AGAIN_MS));
   }
+}
+
+/**
+ * What was dealt is the client's to use, whatever the others take: a large packet of one of them, read just before, would
+ * else send it back to the line each time. Without limit nothing was dealt so far, and what is there is for all.
+ */
+function isUsedUp(left: number, common: TokenBucket, nowMs: number): boolean {
+  return left === Infinity ? common.available(nowMs) < 0 : left <= 0;
 }
 
 /** A part that was not used up, because others had taken too much, is kept once; without limit there was none. */

@@ -260,7 +260,13 @@ Deno.test("greedy clients of one listener use its byte rate fully and share it, 
       const clients = bytesOf.map((bytes) => new GreedyClient(rig, settings(), shared, bytes));
       assertEven(rig, clients, byteRate, (client) => client.sent * client.bytes, Math.max(...bytesOf) + 4_096);
     }),
-    { numRuns: 30 },
+    {
+      numRuns: 30,
+      examples: [
+        [[100, 100, 100, 30_000, 100, 30_000, 100], 200_000, "at once"],
+        [[30_000, 100, 30_000, 30_000, 100, 30_000, 100, 100, 100, 100, 100, 100], 200_000, "later, the last first"],
+      ],
+    },
   );
 });
 
