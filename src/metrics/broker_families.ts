@@ -97,7 +97,11 @@ function connectionFamilies(counters: Counters): Family[] {
       help: "Seconds a network connection lasted.",
       histogram: counters.connectionDurationSeconds,
     },
-    byReason("promptmq_connects_refused_total", "CONNECT packets refused, by Reason Code.", counters.connectsRefused),
+    byReason(
+      "promptmq_connects_refused_total",
+      "Clients refused, by reason; docs/refusals.md explains them.",
+      counters.connectsRefused,
+    ),
     byReason(
       "promptmq_protocol_errors_total",
       "Connections ended because the peer broke a rule, by Reason Code.",

@@ -98,7 +98,7 @@ export class Counters {
     no_member: 0,
     not_authorized: 0,
   };
-  /** CONNECT packets refused, by Reason Code name. */
+  /** Clients refused, by the reason that `docs/refusals.md` explains. */
   readonly connectsRefused = new LabelledCounter();
   /** Connections ended because the peer broke a rule, by Reason Code name. */
   readonly protocolErrors = new LabelledCounter();

@@ -11,10 +11,20 @@ const STUCK_PROGRAM = new URL("./stuck_program.ts", import.meta.url).pathname;
 async function stopStuckProgram(
   deadlineMs: number,
   signals: Readonly<Record<string, Deno.Signal>>,
-  then = "wait",
+  { then = "wait", echoMs = 0 } = {},
 ): Promise<number> {
   const process = new Deno.Command(Deno.execPath(), {
-    args: ["run", "--quiet", "--no-prompt", "--config", MANIFEST, STUCK_PROGRAM, String(deadlineMs), then],
+    args: [
+      "run",
+      "--quiet",
+      "--no-prompt",
+      "--config",
+      MANIFEST,
+      STUCK_PROGRAM,
+      String(deadlineMs),
+      String(echoMs),
+      then,
+    ],
     stdin: "null",
     stdout: "piped",
     stderr: "null",
@@ -33,10 +43,16 @@ Deno.test("runMain exits with 70 when the finalizers take longer than the deadli
 });
 
 Deno.test("runMain exits with 70 when the finalizers after a death take longer than the deadline", async () => {
-  assert.equal(await stopStuckProgram(10, {}, "throw"), 70);
+  assert.equal(await stopStuckProgram(10, {}, { then: "throw" }), 70);
 });
 
 Deno.test("runMain exits at once on a second signal", async () => {
   assert.equal(await stopStuckProgram(2_000_000_000, { ready: "SIGINT", stopping: "SIGTERM" }), 143);
   assert.equal(await stopStuckProgram(2_000_000_000, { ready: "SIGTERM", stopping: "SIGINT" }), 130);
+  assert.equal(await stopStuckProgram(2_000_000_000, { ready: "SIGINT", stopping: "SIGINT" }), 130);
+});
+
+Deno.test("runMain takes the same signal twice within moments for one, as a terminal and a task send it", async () => {
+  const signals = { ready: "SIGINT", stopping: "SIGINT" } as const;
+  assert.equal(await stopStuckProgram(1_000, signals, { echoMs: 2_000_000_000 }), 70, "the deadline ended it");
 });

@@ -1,6 +1,7 @@
 /**
  * A program for the tests of the end of a process: it says `ready`, waits for a signal, says `stopping`, and never gets
- * done. The first argument is the deadline in milliseconds; with the second, `throw`, a microtask throws after `ready`.
+ * done. The first two arguments are the deadline and how soon a signal is an echo, in milliseconds; with the third, `throw`,
+ * a microtask throws after `ready`.
  */
 
 import * as Effect from "effect/Effect";
@@ -17,12 +18,12 @@ function fail(): void {
 }
 
 if (import.meta.main) {
-  const [ms, then] = Deno.args;
+  const [ms, echoMs, then] = Deno.args;
   const deadline = new StopDeadline(Number(ms));
   const stuck = Layer.effectDiscard(Effect.gen(function* () {
     yield* Effect.addFinalizer(() => Effect.andThen(say("stopping"), Effect.never));
     yield* say("ready");
     if (then === "throw") queueMicrotask(fail);
   }));
-  runMain(launchSupervised(stuck, () => deadline.begin()), deadline);
+  runMain(launchSupervised(stuck, () => deadline.begin()), deadline, Number(echoMs));
 }
