@@ -72,7 +72,7 @@ function heldFacts(world: World): string[] {
   }
   const visit = (number: number, owed: OwedMessage) => {
     // What a Session that is not recorded holds is nobody's after a start, unless its group has a recorded member.
-    if (number !== 0 || owed.group !== undefined) facts.push(owedFact(number, owed));
+    if (number !== 0 || (owed.group !== undefined && !owed.isReceived)) facts.push(owedFact(number, owed));
   };
   for (const _ of world.core.walkOwed(0, Infinity, visit));
   return facts.sort();

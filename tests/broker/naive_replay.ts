@@ -25,6 +25,8 @@ interface Debt {
   isReceived: boolean;
   /** When it was sent, as a position in the log. */
   sentAt: Position;
+  /** False while nobody recorded has a claim on it: it came when none was in its group, or the last one left. */
+  isClaimed: boolean;
 }
 
 /** Replays a log from its beginning. */
@@ -65,7 +67,7 @@ class Replay {
 
   result(): RecoveredState {
     const { owed, sessions, retained, wills } = this.#state;
-    const groupBacklog = this.#debts.filter(({ session, isReceived }) => session === 0 && !isReceived)
+    const groupBacklog = this.#debts.filter((debt) => debt.session === 0 && !debt.isReceived && debt.isClaimed)
       .map(({ position, group }) => ({ position, group: group! })).sort((a, b) => a.position - b.position);
     const sent = this.#debts.filter(({ packetId }) => packetId > 0).sort((a, b) => a.sentAt - b.sentAt);
     for (const debt of [...sent, ...this.#debts.filter(({ packetId }) => packetId === 0)]) {
@@ -98,9 +100,7 @@ class Replay {
       this.#owe(receiver.session, position, flags, share.identifiers, undefined);
     }
     named.groups.forEach(({ name, filter }, index) => {
-      if (stored.qos > 0 && this.#hasRecordedMember(`$share/${name}/${filter}`)) {
-        this.#owe(0, position, 0, [], { ordinal: index + 1, name, filter });
-      }
+      if (stored.qos > 0) this.#owe(0, position, 0, [], { ordinal: index + 1, name, filter });
     });
   }
 
@@ -112,7 +112,8 @@ class Replay {
     group: OwedGroup | undefined,
   ): void {
     const size = this.#messages.get(position)!.bytes.length;
-    const untouched = { packetId: 0, isReceived: false, sentAt: 0 };
+    const isClaimed = group === undefined || this.#hasRecordedMember(`$share/${group.name}/${group.filter}`);
+    const untouched = { packetId: 0, isReceived: false, sentAt: 0, isClaimed };
     this.#debts.push({ position, size, group, session, flags, identifiers, ...untouched });
   }
 
@@ -131,6 +132,7 @@ class Replay {
       debt.session = session;
       debt.packetId = session === 0 ? 0 : packetId;
       debt.sentAt = at;
+      debt.isClaimed = true;
     }
   }
 
@@ -185,9 +187,10 @@ class Replay {
 
   /** A group that lost its last recorded member is owed nothing more. */
   #forgetGroups(): void {
-    this.#debts = this.#debts.filter(({ session, group }) =>
-      session !== 0 || this.#hasRecordedMember(`$share/${group!.name}/${group!.filter}`)
-    );
+    for (const debt of this.#debts) {
+      const { session, group } = debt;
+      if (session === 0 && !this.#hasRecordedMember(`$share/${group!.name}/${group!.filter}`)) debt.isClaimed = false;
+    }
   }
 
   #hasRecordedMember(fullFilter: string): boolean {

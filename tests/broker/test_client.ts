@@ -8,9 +8,9 @@
 import { generate, type IConnectPacket, type IPublishPacket, type ISubscription, type Packet } from "mqtt-packet";
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
+import type { BrokerCore } from "../../src/broker/broker_core.ts";
 import type { Peer } from "../../src/broker/peer.ts";
 import { Connection, type ConnectionSettings, type Transport } from "../../src/listeners/transport/connection.ts";
-import type { World } from "./harness.ts";
 import { PacketReader, type Received, textOf } from "./packet_text.ts";
 
 /** How bytes reach the broker: as they were sent, or each in a read of its own. */
@@ -21,6 +21,15 @@ export type ConnectOptions = Partial<Omit<IConnectPacket, "cmd" | "messageId" | 
 
 /** Fields of a PUBLISH besides topic and payload. */
 export type PublishOptions = Partial<Pick<IPublishPacket, "qos" | "retain" | "dup" | "messageId" | "properties">>;
+
+/** What a client lives in. */
+export interface ClientWorld {
+  readonly core: BrokerCore;
+  readonly feed: Feed;
+  readonly nowMs: number;
+  /** Ends turns and lets the network take bytes until nothing is left to do now. */
+  readonly settle: () => void;
+}
 
 /** See the head of this file. */
 export class TestClient implements Transport {
@@ -33,7 +42,7 @@ export class TestClient implements Transport {
   isGone = false;
   /** All bytes the broker wrote. */
   written: number[] = [];
-  readonly #world: World;
+  readonly #world: ClientWorld;
   #version: 3 | 4 | 5 = 5;
   #reader = new PacketReader(5);
   #received: Received[] = [];
@@ -42,7 +51,7 @@ export class TestClient implements Transport {
   #writing: { readonly storage: Uint8Array; readonly length: number } | undefined = undefined;
   #hasToldEnd = false;
 
-  constructor(world: World, peer: Peer, settings: ConnectionSettings) {
+  constructor(world: ClientWorld, peer: Peer, settings: ConnectionSettings) {
     this.#world = world;
     this.connection = new Connection(world.core, this, peer, settings);
   }
@@ -90,9 +99,14 @@ export class TestClient implements Transport {
   /** Sends CONNECT, settles the world, and returns the CONNACK as text; what follows it stays to be read. */
   connect(options: ConnectOptions = {}): string {
     this.sendConnect(options);
+    return this.answer();
+  }
+
+  /** Settles the world, and returns the next packet as text; what follows it stays to be read. */
+  answer(): string {
     this.#world.settle();
-    const connack = this.#received.shift();
-    return connack === undefined ? "nothing" : textOf(connack);
+    const next = this.#received.shift();
+    return next === undefined ? "nothing" : textOf(next);
   }
 
   /** Sends one packet within the present turn. */

@@ -164,14 +164,28 @@ export class StoreRig {
     return await this.#reopen(disk, this.#folder.copy(this.#database));
   }
 
-  /** Opens the store over a disk without waiting for anything, so that the disk can be watched meanwhile. */
-  openOver(disk: FaultyDisk): StoreRig {
-    return new StoreRig(this.#options, disk, this.time, this.#folder, this.#folder.copy(this.#database));
+  /**
+   * Opens the store over a disk without waiting for anything, so that the disk can be watched meanwhile.
+   *
+   * @param alter Changes the copy of the database first.
+   */
+  openOver(disk: FaultyDisk, alter: (database: DatabaseSync) => void = () => {}): StoreRig {
+    return new StoreRig(this.#options, disk, this.time, this.#folder, this.#altered(alter));
+  }
+
+  /** Opens the store over a disk with a database that is new. */
+  openWithNewDatabase(disk: FaultyDisk): StoreRig {
+    return new StoreRig(this.#options, disk, this.time, this.#folder, this.#folder.next());
+  }
+
+  /** Ends the work of the store as a broker that stops does; what is on disk and in the database is what it leaves. */
+  async stop(): Promise<void> {
+    await this.group.flush();
   }
 
   /** Ends the store as a broker that stops does, and opens it again. */
   async restart(): Promise<StoreRig> {
-    await this.group.flush();
+    await this.stop();
     const left = this.#folder.copy(this.#database);
     this.#abandon();
     return await this.#reopen(this.disk, left);
@@ -186,6 +200,17 @@ export class StoreRig {
   close(): void {
     this.#abandon();
     this.#folder.remove();
+  }
+
+  #altered(alter: (database: DatabaseSync) => void): string {
+    const path = this.#folder.copy(this.#database);
+    const database = new DatabaseSync(path);
+    try {
+      alter(database);
+    } finally {
+      database.close();
+    }
+    return path;
   }
 
   #abandon(): void {

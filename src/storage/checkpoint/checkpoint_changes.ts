@@ -53,7 +53,7 @@ function applyProgress(connection: SqliteConnection, progress: ArchivedProgress)
       if (session !== 0) grant(connection, progress);
       // A Packet Identifier of a Session that is not recorded means nothing to the next one.
       const known = session === 0 ? 0 : packetId;
-      connection.statement(`UPDATE owed SET session = ?, packet_id = ? WHERE ${TO_GROUP}`)
+      connection.statement(SENT_FROM_GROUP)
         .run(session, known, position, group);
       return;
     }
@@ -110,13 +110,16 @@ export function applyState(connection: SqliteConnection, change: DurableState): 
   }
 }
 
-/** Drops the backlog of groups that lost their last recorded member with this change. */
+/**
+ * Drops the backlog of groups that lost their last recorded member with this change. Somebody else may hold it yet, and
+ * another recorded Session may come and be sent it: the rows stay, and are nobody's.
+ */
 export function dropLonelyBacklog(connection: SqliteConnection, change: DurableState): void {
   if (!mayEmptyGroup(change)) return;
   for (const [name, filter] of connection.statement(BACKLOG_GROUPS).rows()) {
     const shared = `$share/${name}/${filter}`;
     if (connection.statement(HAS_MEMBER).row(shared) !== undefined) continue;
-    connection.statement("DELETE FROM owed WHERE session = 0 AND group_name = ? AND group_filter = ?")
+    connection.statement("UPDATE owed SET is_received = 1 WHERE session = 0 AND group_name = ? AND group_filter = ?")
       .run(name!, filter!);
   }
 }
@@ -183,6 +186,10 @@ const TO_SESSION = "position = ? AND session = ? AND group_ordinal = 0";
 const TO_GROUP = "position = ? AND group_ordinal = ? AND group_ordinal > 0";
 const HOLDER = `SELECT session, group_name, group_filter FROM owed WHERE ${TO_GROUP}`;
 const SUBSCRIPTION = "SELECT options, subscription_identifier FROM subscriptions WHERE session = ? AND filter = ?";
+// What was nobody's is owed again.
+const SENT_FROM_GROUP = `UPDATE owed SET session = ?, packet_id = ?,
+    is_received = CASE WHEN session = 0 THEN 0 ELSE is_received END
+  WHERE ${TO_GROUP}`;
 const RECEIVED_FROM_GROUP = `UPDATE owed SET is_received = 1 WHERE ${TO_GROUP}`;
 // Nobody else gets it, and nobody who is recorded goes on with it.
 const RECEIVED_BY_NOBODY = `UPDATE owed SET session = 0, packet_id = 0, is_received = 1 WHERE ${TO_GROUP}`;
@@ -194,7 +201,7 @@ const SET_RETAINED = `INSERT INTO retained (topic, position) VALUES (?, ?)
   ON CONFLICT (topic) DO UPDATE SET position = excluded.position`;
 const SET_WILL = `INSERT INTO wills (client_id, will, due_ms) VALUES (?, ?, ?)
   ON CONFLICT (client_id) DO UPDATE SET will = excluded.will, due_ms = excluded.due_ms`;
-const BACKLOG_GROUPS = "SELECT DISTINCT group_name, group_filter FROM owed WHERE session = 0";
+const BACKLOG_GROUPS = "SELECT DISTINCT group_name, group_filter FROM owed WHERE session = 0 AND is_received = 0";
 const HAS_MEMBER = "SELECT 1 FROM subscriptions WHERE filter = ? AND substr(filter, 1, 7) = '$share/' LIMIT 1";
 const LEAVE_TO_GROUPS = `UPDATE owed SET session = 0, packet_id = 0
   WHERE session = ? AND group_ordinal > 0 AND is_received = 0 AND (packet_id = 0 OR (flags & 3) <> 2)`;

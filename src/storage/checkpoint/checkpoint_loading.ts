@@ -12,7 +12,7 @@ import {
   sessionOf,
 } from "../model/durable_state.ts";
 import type { StoredSubscription, StoredWill } from "../model/stored.ts";
-import type { LoadedMessages } from "./checkpoint_rows.ts";
+import type { LoadedCheckpoint, LoadedMessages } from "./checkpoint_rows.ts";
 import type { Row, SqliteConnection, SqlValue } from "./sqlite_connection.ts";
 
 /** Reads Sessions, Retained Messages, Will Messages, and how far they are. */
@@ -56,9 +56,10 @@ export function loadState(
 /** Reads who is owed messages, in the order in which the rows were added. */
 export function loadOwed(
   connection: SqliteConnection,
-): { readonly owed: Map<number, OwedMessage[]>; readonly groupBacklog: GroupBacklogEntry[] } {
+): Pick<LoadedCheckpoint, "owed" | "groupBacklog" | "unclaimed"> {
   const owed = new Map<number, OwedMessage[]>();
   const groupBacklog: GroupBacklogEntry[] = [];
+  const unclaimed: GroupBacklogEntry[] = [];
   for (const row of all(connection, OWED, -1)) {
     const session = row[1] as number;
     const message = owedMessageOf(row);
@@ -66,13 +67,14 @@ export function loadOwed(
       const queue = owed.get(session);
       if (queue === undefined) owed.set(session, [message]);
       else queue.push(message);
-    } else if (message.group !== undefined && !message.isReceived) {
-      // What a Session that was not recorded has received is nobody's any more.
-      groupBacklog.push({ position: message.position, group: message.group });
+    } else if (message.group !== undefined) {
+      const list = message.isReceived ? unclaimed : groupBacklog;
+      list.push({ position: message.position, group: message.group });
     }
   }
   groupBacklog.sort((a, b) => a.position - b.position);
-  return { owed, groupBacklog };
+  unclaimed.sort((a, b) => a.position - b.position);
+  return { owed, groupBacklog, unclaimed };
 }
 
 /** Reads which messages are there. */

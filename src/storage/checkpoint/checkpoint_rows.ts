@@ -26,7 +26,7 @@ export interface ArchivedMessage {
 
 /** Who is owed a message. */
 export interface OwedRow {
-  /** Session number; 0 = the backlog of the message's shared group. */
+  /** Session number; 0 = the backlog of the message's shared group, or nobody when it is received. */
   readonly session: SessionNumber;
   readonly owed: OwedMessage;
 }
@@ -60,6 +60,8 @@ export interface LoadedCheckpoint {
   /** By session number, in the order in which the rows were added. */
   readonly owed: Map<number, OwedMessage[]>;
   readonly groupBacklog: GroupBacklogEntry[];
+  /** Messages of groups that no recorded Session has any claim on yet, ascending by position. */
+  readonly unclaimed: GroupBacklogEntry[];
   /** All archived messages. */
   readonly messages: LoadedMessages;
   /** Everything below is here; `FIRST_LSN` when new. */

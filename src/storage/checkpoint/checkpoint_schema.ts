@@ -8,8 +8,9 @@
  *   retained             position of the Retained Message of a topic, here or in the log
  *   wills                Will Messages as JSON; due_ms is null while the connection lives
  *   messages             archived Application Messages: QoS in bits 0 and 1 of flags, RETAIN in bit 2
- *   owed                 who is owed an archived message, in the order of `id`; session 0 = the backlog of the group.
- *                        `flags` as in `OwedMessage`, identifiers as JSON or null
+ *   owed                 who is owed an archived message, in the order of `id`; session 0 = the backlog of the group, and
+ *                        with `is_received` nobody, until a recorded Session is sent it. `flags` as in `OwedMessage`,
+ *                        identifiers as JSON or null
  *
  * A row of `owed` is known by (position, session) or, when it comes from a shared group, by (position, group_ordinal),
  * as the message goes from member to member. It may stand without its message (PUBREL is to be sent, the message is

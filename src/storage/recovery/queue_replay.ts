@@ -112,6 +112,11 @@ export class QueueReplay {
       entry.group = group;
       this.#groups.restore(entry, 0, flags);
     }
+    for (const unclaimed of loaded.unclaimed) {
+      const { position } = unclaimed;
+      if (position >= this.#appliedLsn) continue;
+      this.#groups.restoreUnclaimed(unclaimed, this.#sizes.of(position), this.#archivedFlagsOf(position));
+    }
   }
 
   /**
@@ -275,7 +280,7 @@ export class QueueReplay {
       session.queue.add(new ReplayedEntry(position, size, flags, grant.identifiers, this.#sequence++));
     }
     for (let i = 0; i < groups.length; i++) {
-      this.#groups.owe(groups[i]!.group, groups[i]!.owed, position, size, messageFlags);
+      this.#groups.owe(groups[i]!, position, size, messageFlags);
     }
   }
 

@@ -3,24 +3,17 @@
  *
  * A message belongs to its group until a member was sent it; while nobody was, it is in the group's backlog. What a
  * member holds moves on when another member is sent it. A group is owed messages only while a recorded Session
- * subscribes to it: when the last one goes, the backlog goes too. A Session that ends leaves to the group what it was
+ * subscribes to it: when the last one goes, the backlog goes too. What comes while none does is kept aside, for one that
+ * subscribes later may be sent it (`unclaimed_messages.ts`). A Session that ends leaves to the group what it was
  * never sent and what it did not acknowledge at QoS 1. [MQTT-4.8.2-5]
  */
 import type { PacketId } from "../../protocol/distinct_number.ts";
 import { ProgressKind } from "../log/record.ts";
-import type { OwedGroup } from "../model/durable_state.ts";
+import type { GroupBacklogEntry } from "../model/durable_state.ts";
 import type { GroupOrdinal, Position, SessionNumber } from "../model/stored.ts";
+import type { ReplayedGroup, RoutedGroup } from "./replayed_group.ts";
 import { ReplayedEntry } from "./replayed_queue.ts";
-
-/** A Shared Subscription. */
-export interface ReplayedGroup {
-  readonly name: string;
-  readonly filter: string;
-  /** Numbers of recorded Sessions that subscribe to it. */
-  readonly members: Set<number>;
-  /** Counts how often the last member left: a message of an earlier era is not in the backlog any more. */
-  era: number;
-}
+import { UnclaimedMessages } from "./unclaimed_messages.ts";
 
 /** What a member's subscription grants. */
 export interface SharedGrant {
@@ -44,6 +37,7 @@ interface SharedMessage {
 export class ReplayedGroups {
   readonly #groups = new Map<string, ReplayedGroup>();
   readonly #messages = new Map<Position, SharedMessage[]>();
+  readonly #unclaimed = new UnclaimedMessages();
   readonly #held = new Map<number, Set<SharedMessage>>();
   readonly #grantOf: (session: SessionNumber, sharedFilter: string) => SharedGrant | undefined;
 
@@ -87,12 +81,15 @@ export class ReplayedGroups {
     this.#held.delete(session);
   }
 
-  /** Owes a message to a group, unless nobody recorded is in it. */
-  owe(group: ReplayedGroup, owed: OwedGroup, position: Position, size: number, messageFlags: number): void {
-    if (group.members.size === 0) return;
-    const entry = new ReplayedEntry(position, size, messageFlags, NO_IDENTIFIERS, 0);
-    entry.group = owed;
-    this.#put({ entry, group, messageFlags, holder: 0, era: group.era });
+  /** Owes a message to a group, or keeps it aside while nobody recorded is in it. */
+  owe(routed: RoutedGroup, position: Position, size: number, messageFlags: number): void {
+    if (routed.group.members.size === 0) this.#unclaimed.add(routed, position, size, messageFlags);
+    else this.#owe(routed, position, size, messageFlags);
+  }
+
+  /** Puts back from the database what is kept aside, in the order of positions and before `owe`. */
+  restoreUnclaimed({ position, group: owed }: GroupBacklogEntry, size: number, messageFlags: number): void {
+    this.#unclaimed.add({ group: this.group(owed.name, owed.filter), owed }, position, size, messageFlags);
   }
 
   /**
@@ -117,7 +114,8 @@ export class ReplayedGroups {
     ordinal: GroupOrdinal,
     sequence: number,
   ): void {
-    const shared = this.#messages.get(position)?.find((message) => message.entry.group!.ordinal === ordinal);
+    const shared = this.#messages.get(position)?.find((message) => message.entry.group!.ordinal === ordinal) ??
+      (kind === ProgressKind.SENT ? this.#claim(session, position, ordinal) : undefined);
     if (shared === undefined) return;
     const { entry } = shared;
     if (kind === ProgressKind.DONE) this.#remove(shared);
@@ -154,6 +152,23 @@ export class ReplayedGroups {
       }
     }
     return waiting.sort((a, b) => a.position - b.position || a.group!.ordinal - b.group!.ordinal);
+  }
+
+  /** A message that was kept aside is sent to a member, or handed to one: it is owed from now on. */
+  #claim(session: SessionNumber, position: Position, ordinal: GroupOrdinal): SharedMessage | undefined {
+    const unclaimed = this.#unclaimed;
+    if (!unclaimed.find(position, ordinal)) return undefined;
+    const routed = unclaimed.routed!;
+    if (session !== 0 && !routed.group.members.has(session)) return undefined;
+    return this.#owe(routed, position, unclaimed.size, unclaimed.messageFlags);
+  }
+
+  #owe({ group, owed }: RoutedGroup, position: Position, size: number, messageFlags: number): SharedMessage {
+    const entry = new ReplayedEntry(position, size, messageFlags, NO_IDENTIFIERS, 0);
+    entry.group = owed;
+    const shared: SharedMessage = { entry, group, messageFlags, holder: 0, era: group.era };
+    this.#put(shared);
+    return shared;
   }
 
   #put(shared: SharedMessage): void {

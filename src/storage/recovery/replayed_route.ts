@@ -2,9 +2,9 @@
  * A ROUTE record made ready for replaying the messages that name it: Sessions and groups instead of their numbers and
  * names.
  */
-import type { OwedGroup } from "../model/durable_state.ts";
 import type { Route } from "../model/stored.ts";
-import type { ReplayedGroup, ReplayedGroups, SharedGrant } from "./replayed_groups.ts";
+import type { RoutedGroup } from "./replayed_group.ts";
+import type { ReplayedGroups, SharedGrant } from "./replayed_groups.ts";
 import type { ReplayedSession } from "./replayed_session.ts";
 
 /** What a recorded Session gets of a route. */
@@ -17,7 +17,7 @@ export interface ReplayedReceiver extends SharedGrant {
 /** See the head of this file. */
 export class ReplayedRoute {
   readonly receivers: readonly ReplayedReceiver[];
-  readonly groups: readonly { readonly group: ReplayedGroup; readonly owed: OwedGroup }[];
+  readonly groups: readonly RoutedGroup[];
 
   constructor(route: Route, sessionOf: (number: number) => ReplayedSession, groups: ReplayedGroups) {
     this.receivers = route.receivers.map(({ session, qos, retainAsPublished, identifiers, local }) => ({

@@ -234,6 +234,14 @@ export class FaultyDisk implements Disk {
     });
   }
 
+  /**
+   * Makes `from` to `to`, which is not included, unreadable: every read that touches it fails with `io`, and so does a
+   * copy of the file, wherever that is moved to.
+   */
+  breakRange(path: string, from: number, to: number): void {
+    this.#fileAt("damage", path).broken.push({ from, to });
+  }
+
   #damage(path: string, change: (bytes: GrowingBytes) => void): void {
     const file = this.#fileAt("damage", path);
     settleNode(file);
@@ -316,7 +324,9 @@ export class FaultyDisk implements Disk {
 
   copy(from: string, to: string): void {
     this.#begin("copy", from);
-    const bytes = this.#fileAt("copy", from).seen.copy();
+    const source = this.#fileAt("copy", from);
+    if (source.broken.length > 0) throw failed("copy", from, "io");
+    const bytes = source.seen.copy();
     const { directory, name } = this.#placeOf("copy", to, from);
     this.#refuseReadOnly("copy", from);
     let file = directory.entries.get(name);
@@ -398,6 +408,8 @@ export class FaultyDisk implements Disk {
       read: (into, start, end, at) => {
         use("read");
         this.#begin("read", path);
+        const isBroken = file.broken.some(({ from, to }) => from < at + end - start && to > at);
+        if (isBroken) throw failed("read", path, "io");
         return file.seen.read(into.subarray(start, end), at);
       },
       truncate: (size) => {

@@ -78,6 +78,8 @@ export class FileNode {
   pending: FileChange[] = [];
   /** Changes that left `pending`, so that a sync knows how many of those it covers are still there. */
   forgotten = 0;
+  /** What the device cannot read any more. */
+  broken: { readonly from: number; readonly to: number }[] = [];
 
   apply(change: FileChange): void {
     applyChange(this.seen, change);
@@ -181,6 +183,7 @@ export function surviveNode(node: Node, chance: Chance, done: Map<Node, Node>): 
   if (node instanceof FileNode) {
     const after = new FileNode();
     after.safe = node.safe.clone();
+    after.broken = [...node.broken];
     const fate = node.pending.length === 0 ? 0 : chance.below(3);
     if (fate === 1) tear(after.safe, node.pending, chance);
     if (fate === 2) { for (const change of node.pending) applyChange(after.safe, change); }
@@ -207,6 +210,7 @@ export function cloneNode(node: Node, done: Map<Node, Node>): Node {
     clone.seen = node.seen.clone();
     clone.safe = node.safe.clone();
     clone.pending = [...node.pending];
+    clone.broken = [...node.broken];
     done.set(node, clone);
     return clone;
   }

@@ -250,6 +250,7 @@ export function loadedCheckpoint(more: Partial<LoadedCheckpoint> = {}): LoadedCh
     state: emptyState(),
     owed: new Map(),
     groupBacklog: [],
+    unclaimed: [],
     messages: { positions: new Float64Array(0), sizes: new Float64Array(0), flags: new Uint8Array(0) },
     appliedLsn: FIRST_LSN,
     nextSession: 1,
