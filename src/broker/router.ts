@@ -109,9 +109,14 @@ export class Router {
     entry.promisedBytes = promisedBytes;
   }
 
-  /** True while so much waits for its commit that publishers should not be read from. */
+  /** True while so much waits for its commit that what adds to it should not be read. */
   get isCongested(): boolean {
     return this.#waiting.count > WAITING_MAX || this.#context.store.isCongested;
+  }
+
+  /** True when also what adds little, as PUBREL and CONNECT do, must not get in line any more. */
+  get isOverfull(): boolean {
+    return this.#waiting.count > 2 * WAITING_MAX;
   }
 
   /**
@@ -322,5 +327,8 @@ function originOf(receiver: Receiver<Session>): DeliveryOrigin | null {
   return receiver.identifiers.length === 0 ? null : { identifiers: receiver.identifiers, group: null, ordinal: 0 };
 }
 
-/** Entries that may wait for a commit before publishers are not read from any more; about 30 MB. */
+/**
+ * Entries that may wait for a commit before what adds to them is not read any more, about 30 MB; as many again for the
+ * answers that go on being given.
+ */
 const WAITING_MAX = 262_144;

@@ -52,7 +52,7 @@ export class MessageStore extends Context.Service<MessageStore, {
   readonly lastPosition: Position;
   /** True while messages and new promises are refused: no space left, or a failed disk. */
   readonly isFull: boolean;
-  /** True while so many bytes wait for their commit that publishers should not be read from. */
+  /** True while so many bytes wait for their commit that what adds to them should not be read. */
   readonly isCongested: boolean;
   /** Routes below this position must not be named any more. */
   readonly routesValidFrom: Position;

@@ -136,9 +136,8 @@ export class Connection implements ConnectingClient, Flushable, TimerOwner, Read
     while (offset < end) {
       if (this.#state >= State.CLOSING) return end;
       if (this.isPaused) return offset;
-      if (core.router.isCongested) return this.#holdBack(core.router, offset);
       const first = bytes[offset]!;
-      if (core.memory.isHigh && this.#addsToMemory(first)) return this.#holdBack(core.memory, offset);
+      if ((core.router.isCongested || core.memory.isHigh) && this.#mustWait(first)) return offset;
       const status = FRAMER.next(bytes, offset, end);
       const { bodyStart, packetEnd } = FRAMER;
       const size = status === Frame.WHOLE ? packetEnd - offset : FRAMER.packetSize;
@@ -263,16 +262,16 @@ export class Connection implements ConnectingClient, Flushable, TimerOwner, Read
     this.#leave(this.#core.clock(), reasonCode);
   }
 
-  #holdBack(cause: { whenRelieved(reader: Reader): void }, offset: number): number {
-    this.#isHeldBack = true;
-    cause.whenRelieved(this);
-    return offset;
-  }
-
-  /** Known with the first byte: memory that is short is not for the rest of the packet either. */
-  #addsToMemory(first: number): boolean {
-    const type = first >> 4;
-    return this.#state === State.CONNECTED && (type === PacketType.PUBLISH || type === PacketType.SUBSCRIBE);
+  /** Known with the first byte: what asks for more to be kept waits; who drains, comes, goes or is alive does not. */
+  #mustWait(first: number): boolean {
+    const { router, memory } = this.#core;
+    const type = this.#state === State.CONNECTED ? first >> 4 : 0;
+    const adds = type === PacketType.PUBLISH || type === PacketType.SUBSCRIBE;
+    const isRecorded = adds || type === PacketType.UNSUBSCRIBE || (router.isOverfull && type !== PacketType.PINGREQ);
+    if (isRecorded && router.isCongested) router.whenRelieved(this);
+    else if (adds && memory.isHigh) memory.whenRelieved(this);
+    else return false;
+    return this.#isHeldBack = true;
   }
 
   /** The rules that hold for every packet before it is looked into. */
