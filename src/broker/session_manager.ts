@@ -118,7 +118,6 @@ export class SessionManager implements OpeningHost {
     authentication.forget(session);
     this.#identities.forget(session);
     context.events.disconnected(session, reasonCode);
-    if (this.#isDraining) wills.set(session, undefined);
     wills.connectionLost(session, nowMs);
     shared.memberOffline(session, nowMs);
     if (session.isDurable) records.offline(session, nowMs);
@@ -192,6 +191,7 @@ export class SessionManager implements OpeningHost {
   /** Says goodbye to every client and refuses new ones. */
   drain(): void {
     this.#isDraining = true;
+    this.#parts.wills.defer();
     for (const session of this.#sessions.values()) session.sink?.disconnect(ReasonCode.SERVER_SHUTTING_DOWN);
   }
 

@@ -5,6 +5,9 @@
  * A client has one Will Message at most: that of its connection, or one that waits for its delay. A store that outlives
  * the process is told of every change by `#record`, which compares what is with what was recorded last. So a Will Message
  * may be recorded before its connection is accepted (`announce`), and whatever comes of that is put right.
+ *
+ * An orderly stop announces nobody as gone: the clients are there, it is the broker that leaves. What their connections had
+ * stays on record, and the next start publishes it as after a crash, unless the client returns within the delay.
  */
 import { Message } from "../protocol/message.ts";
 import type { Will } from "../protocol/packets.ts";
@@ -36,6 +39,9 @@ export class Wills {
   readonly #delayed = new Map<Session, Delayed>();
   /** What the store knows, by Client Identifier: the Will Message of a connection, or one that is delayed. */
   readonly #recorded = new Map<string, Will | Delayed>();
+  /** Will Messages that an orderly stop left on record, by Client Identifier. */
+  readonly deferred = new Map<string, Will>();
+  #isDeferring = false;
   readonly #message = new Message();
   #bytes = 0;
 
@@ -85,11 +91,20 @@ export class Wills {
     this.#record(clientId, undefined);
   }
 
+  /** The broker stops: Will Messages of connections that end from now on are left to the next start. */
+  defer(): void {
+    this.#isDeferring = true;
+  }
+
   /** The connection of a Session ended: publishes its Will Message, or lets it wait. [MQTT-3.1.2-8] */
   connectionLost(session: Session, nowMs: number): void {
     const will = this.#held.get(session);
     if (will === undefined) return;
     this.#hold(session, undefined);
+    if (this.#isDeferring) {
+      this.deferred.set(session.clientId, will);
+      return;
+    }
     // [MQTT-3.1.3-9] The delay ends with the Session, whichever comes first.
     const delaySeconds = Math.min(will.willDelayInterval, session.sessionExpiryInterval);
     if (delaySeconds === 0) this.#publish(session.clientId, will, session.permissions, nowMs);
@@ -114,9 +129,9 @@ export class Wills {
     this.correct(session);
   }
 
-  /** The Will Message that a client has: that of its connection, or one that waits for its delay. */
+  /** The Will Message that a client has: that of its connection, or one that waits for its delay or the next start. */
   of(session: Session): Will | Delayed | undefined {
-    return this.#delayed.get(session) ?? this.#held.get(session);
+    return this.#delayed.get(session) ?? this.#held.get(session) ?? this.deferred.get(session.clientId);
   }
 
   #hold(session: Session, will: Will | undefined): void {

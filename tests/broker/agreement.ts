@@ -64,6 +64,9 @@ function heldFacts(world: World): string[] {
       if (session.inbound.isOpen(packetId)) facts.push(`inbound ${recordNumber} ${packetId}`);
     }
   }
+  for (const clientId of world.core.wills.deferred.keys()) {
+    if (!sessions.has(clientId)) facts.push(willFact(clientId, undefined));
+  }
   for (const filter of ["#", "$SYS/#"]) {
     world.core.retained.match(filter, world.nowMs, (_, position) => {
       // What is not on record, as the broker's own numbers, has nothing to agree with.
