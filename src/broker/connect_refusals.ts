@@ -68,6 +68,11 @@ export const TOO_MANY_SESSIONS: Refusal = {
   reasonCode: ReasonCode.QUOTA_EXCEEDED,
   reasonString: "the broker keeps its maximum of Sessions",
 };
+/** All session numbers of the store were used. */
+export const NO_SESSION_NUMBER: Refusal = {
+  reasonCode: ReasonCode.QUOTA_EXCEEDED,
+  reasonString: "the store has used all of its session numbers",
+};
 /** The store takes nothing new. */
 export const STORE_IS_FULL: Refusal = {
   reasonCode: ReasonCode.QUOTA_EXCEEDED,

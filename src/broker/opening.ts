@@ -33,6 +33,7 @@ import type { ClientPlaces } from "./client_places.ts";
 import {
   BANNED,
   CAME_TOO_LATE,
+  NO_SESSION_NUMBER,
   NOT_THEIRS,
   type Refusal,
   refuseConnect,
@@ -124,6 +125,7 @@ export class Opening {
     const isKept = this.#sessionExpiryInterval > 0;
     const resumed = packet.cleanStart || !this.#canResume(known, isKept) ? undefined : known;
     if (resumed === undefined && isKept && records.isFull) return this.#refuse(STORE_IS_FULL);
+    if (resumed === undefined && isKept && !records.hasNumbers) return this.#refuse(NO_SESSION_NUMBER);
     if (known !== undefined) host.takeOver(known, nowMs);
     if (known !== undefined && resumed === undefined && !known.isEnded) host.end(known, nowMs);
     if (resumed === undefined && isKept && !this.#mayKeepAnother()) return this.#refuse(TOO_MANY_SESSIONS);

@@ -42,6 +42,11 @@ export class SessionRecords {
     return this.#store.isDurable && this.#store.isFull;
   }
 
+  /** False once no new Session can be told apart from all that were. */
+  get hasNumbers(): boolean {
+    return !this.#store.isDurable || this.#store.hasSessionNumbers;
+  }
+
   /** Gives a new Session that outlives its connection its number. It must not have subscriptions yet. */
   begin(session: Session): void {
     if (this.#store.isDurable) session.record(this.#store.newSessionNumber());

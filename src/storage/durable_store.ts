@@ -92,6 +92,10 @@ export class DurableMessageStore {
     return this.#log.memory.bytesHeld + this.#volatile.bytesHeld;
   }
 
+  get hasSessionNumbers(): boolean {
+    return this.#numbers.isLeft;
+  }
+
   newSessionNumber(): SessionNumber {
     return this.#numbers.take();
   }

@@ -58,12 +58,14 @@ export class MessageStore extends Context.Service<MessageStore, {
   readonly routesValidFrom: Position;
   /** True when Sessions are to be recorded. */
   readonly isDurable: boolean;
+  /** False once all session numbers were used that a record can hold. */
+  readonly hasSessionNumbers: boolean;
   /**
    * Gives away what was found at the start, so that nobody else keeps it. Called once, before any append; undefined the
    * next time, and for a store that forgets.
    */
   takeRecovered(): RecoveredState | undefined;
-  /** A session number that was never used. */
+  /** A session number that was never used. Only while there is one: the caller asks `hasSessionNumbers`. */
   newSessionNumber(): SessionNumber;
   /**
    * Appends a copy of a message with one reference, which belongs to the caller.
@@ -138,6 +140,7 @@ export class MemoryMessageStore implements Context.Service.Shape<typeof MessageS
   committed: Position = 0;
   readonly isFull = false;
   readonly isCongested = false;
+  readonly hasSessionNumbers = true;
   readonly routesValidFrom: Position = 0;
   readonly isDurable = false;
   readonly #log: MemoryLog;

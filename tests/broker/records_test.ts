@@ -266,6 +266,21 @@ Deno.test(
 );
 
 Deno.test(
+  "a store without session numbers takes no new Session, and resumes those it has; others come and go",
+  scenario({}, (world) => {
+    world.durable("known").lose();
+    world.store.hasSessionNumbers = false;
+    const refused = world.open().sendConnect({ clientId: "new", properties: HOUR }).read();
+    const reasonString = "the store has used all of its session numbers";
+    assert.deepEqual(refused.map((each) => [each.reasonCode, each.properties?.reasonString]), [[0x97, reasonString]]);
+    assert.equal(world.open().connect({ clientId: "new", clean: false, protocolVersion: 4 }), "connack 3");
+    assert.equal(world.open().connect({ clientId: "known", clean: true, properties: HOUR }), "connack 0x97");
+    assert.equal(world.open().connect({ clientId: "known", clean: false, properties: HOUR }), "connack 0 present");
+    assert.equal(world.open().connect({ clientId: "passing-by" }), "connack 0");
+  }),
+);
+
+Deno.test(
   "publishers are not read from while the store is congested, and again with the commit after it",
   scenario({}, (world) => {
     const client = subscribed(world.client("c"), "t", 0);

@@ -28,6 +28,7 @@ export class SlowStore {
   /** While true, messages are refused. */
   isFull = false;
   isCongested = false;
+  hasSessionNumbers = true;
   isDurable = true;
   /** While true, messages that nobody needs after a crash are not logged. */
   isSparse = false;

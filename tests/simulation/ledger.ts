@@ -146,6 +146,10 @@ export class NotedStore {
     return this.#store.isCongested;
   }
 
+  get hasSessionNumbers(): boolean {
+    return this.#store.hasSessionNumbers;
+  }
+
   get routesValidFrom(): Position {
     return this.#store.routesValidFrom;
   }

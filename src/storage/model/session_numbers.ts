@@ -1,6 +1,8 @@
 /**
  * The numbers of recorded Sessions: none is ever given out twice, also after a crash, so what is stored says which is next.
+ * A record holds 32 bits of one; beyond that there are none left, rather than those of other Sessions.
  */
+import assert from "node:assert/strict";
 import type { SessionNumber } from "./stored.ts";
 
 /** See the head of this file. */
@@ -17,8 +19,16 @@ export class SessionNumbers {
     return this.#next;
   }
 
-  /** Gives one out. */
+  /** False once every number that a record can hold was used. */
+  get isLeft(): boolean {
+    return this.#next <= SESSION_NUMBER_MAX;
+  }
+
+  /** Gives one out, while `isLeft`. */
   take(): SessionNumber {
+    assert(this.isLeft, "a record can hold the number");
     return this.#next++;
   }
 }
+
+const SESSION_NUMBER_MAX = 0xffff_ffff;

@@ -2,8 +2,10 @@
  * A broker core over a durable store on a faulty disk, with clients that are only memory: what reaches a client, whatever
  * the disk does. Time is that of the store's rig and stands still until it is moved.
  */
+import * as Effect from "effect/Effect";
 import assert from "node:assert/strict";
 import { makeAuthenticator } from "../../../src/auth/identity/authenticator.ts";
+import { askBy } from "../../../src/auth/identity/questions.ts";
 import { BrokerCore } from "../../../src/broker/broker_core.ts";
 import { Counters } from "../../../src/metrics/counters.ts";
 import type { SessionLimits } from "../../../src/session/session_limits.ts";
@@ -32,7 +34,7 @@ export class DiskBroker implements ClientWorld {
     const { recovered } = rig;
     const port = new Proxy(asMessageStore(rig.store), {
       get: (store, name) => {
-        if (name === "recovered") return recovered;
+        if (name === "takeRecovered") return () => recovered;
         if (name === "whenCommitted") return (listener: (committed: number) => void) => this.#listen(listener);
         const value: unknown = Reflect.get(store, name, store);
         return typeof value === "function" ? value.bind(store) : value;
@@ -43,9 +45,9 @@ export class DiskBroker implements ClientWorld {
       counters: this.counters,
       log: { level: 0, write: () => {}, limited: () => {} },
       limits: { ...LIMITS, ...limits },
-      authenticator: makeAuthenticator(() => "true", [], []),
+      authenticator: makeAuthenticator(() => "true", [], [], ASK),
       topics: new TopicCache(),
-      authorizer: { permissionsOf: () => ALL_PERMITTED },
+      authorizer: { permissionsOf: (_principal, heard) => ASK(ALL_PERMITTED, heard) },
       guards: makeGuards(),
       connectionsMax: () => 1_000,
       clock: () => rig.time.nowMs,
@@ -160,3 +162,5 @@ const LIMITS: SessionLimits = {
   isRecheckedOnDeliver: false,
   inflightBytesMax: 0,
 };
+
+const ASK = askBy(Effect.runFork);
