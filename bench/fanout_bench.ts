@@ -7,9 +7,11 @@
  */
 
 import { CountedEvents } from "../src/broker/counted_events.ts";
+import { PromisedRoom } from "../src/broker/promised_room.ts";
 import { RetainedMessages } from "../src/broker/retained_messages.ts";
 import { Router } from "../src/broker/router.ts";
 import { SharedDelivery } from "../src/broker/shared_delivery.ts";
+import { TimerWheel } from "../src/broker/timer_wheel.ts";
 import { Turn } from "../src/broker/turn.ts";
 import { Counters } from "../src/metrics/counters.ts";
 import { Message } from "../src/protocol/message.ts";
@@ -48,10 +50,11 @@ class Fanout {
     const events = new CountedEvents(counters);
     const context: SessionContext = { store, encoder: new PublishEncoder(), counters, limits: BENCH_LIMITS, events };
     const trie = new SubscriptionTrie<Session>();
-    const shared = new SharedDelivery(context, trie);
+    const promised = new PromisedRoom(BENCH_LIMITS);
+    const shared = new SharedDelivery(context, trie, promised, new TimerWheel(0));
     // The turn is ended by the benchmark itself, so there is nothing to defer to.
     this.turn = new Turn(() => {}, () => store.commit(), () => {}, () => 0);
-    this.router = new Router(context, trie, new RetainedMessages(store, counters), shared, this.turn);
+    this.router = new Router(context, trie, new RetainedMessages(store, counters), shared, promised, this.turn);
     for (let index = 0; index < receivers; index++) this.#subscribe(context, trie, index, group);
     this.#publisher = new Session(CLIENT_ID, context);
     this.#publisher.attach(this.#publisherSink, V3_TRAITS);

@@ -28,6 +28,7 @@ import { type BrokerContext, type BrokerEvents, EventPair } from "./broker_event
 import { CountedEvents } from "./counted_events.ts";
 import { MemoryPressure } from "./memory_pressure.ts";
 import { walkOwed } from "./owed_walk.ts";
+import { PromisedRoom } from "./promised_room.ts";
 import { restore } from "./restore.ts";
 import { RetainedMessages } from "./retained_messages.ts";
 import { Router } from "./router.ts";
@@ -99,8 +100,9 @@ export class BrokerCore implements SessionHost, OwedWalk {
     this.turn = new Turn(surroundings.defer, () => this.#commit(), (turn) => this.#turnEnded(turn), clock);
     this.wheel = new TimerWheel(clock());
     const retained = new RetainedMessages(store, counters);
-    const shared = new SharedDelivery(context, this.trie);
-    this.router = new Router(context, this.trie, retained, shared, this.turn);
+    const promised = new PromisedRoom(limits);
+    const shared = new SharedDelivery(context, this.trie, promised, this.wheel);
+    this.router = new Router(context, this.trie, retained, shared, promised, this.turn);
     const { authenticator, guards } = surroundings;
     this.authentication = new Authentication(authenticator, (of, identity) => this.sessions.renewed(of, identity));
     const subscriptions = new Subscriptions(context, this.trie, retained, this.router, shared, topics);

@@ -38,7 +38,9 @@ export class WaitingEntry {
   header = 0;
   packetId: PacketId = 0;
   reasonCode = 0;
-  /** Stored bytes that queues were promised room for, or 0. */
+  /** Sessions whose queues promised room; read for a PUBLISH alone. */
+  promising: readonly Session[] = NOBODY;
+  /** How many stored bytes each of them promised. */
   promisedBytes = 0;
   topic: Topic | null = null;
   matched: MatchResult<Session> | null = null;
@@ -82,6 +84,7 @@ export class CommitQueue {
     entry.sink = null;
     entry.topic = null;
     entry.matched = null;
+    entry.promising = NOBODY;
     entry.run = null;
     this.#head = (this.#head + 1) & (this.#entries.length - 1);
     this.#count--;
@@ -97,5 +100,6 @@ export class CommitQueue {
   }
 }
 
+const NOBODY: readonly Session[] = [];
 /** A power of two, as every later capacity. */
 const CAPACITY_MIN = 1_024;

@@ -104,7 +104,9 @@ function restoreOwed(
   const groupOf = ({ name, filter }: OwedGroup) => groups.get(groupKey(name, filter));
   for (const { session } of restored) {
     const owed = recovered.owed.get(session.recordNumber);
-    if (owed !== undefined) session.outbox.restore(owed, groupOf);
+    if (owed === undefined) continue;
+    session.outbox.restore(owed, groupOf);
+    shared.memberRestored(session);
   }
   for (const entry of recovered.groupBacklog) {
     const group = groupOf(entry.group);

@@ -23,7 +23,7 @@ import { NoLocal, type Receiver } from "../topics/receiver.ts";
 import type { MatchResult, SubscriptionTrie } from "../topics/subscription_trie.ts";
 import type { Topic } from "../topics/topic.ts";
 import { CommitQueue, Waiting, type WaitingEntry } from "./commit_queue.ts";
-import { PromisedRoom } from "./promised_room.ts";
+import { type PromisedRoom, storedSizeOf } from "./promised_room.ts";
 import { OtherSource, type PublishSource } from "./publish_source.ts";
 import type { RetainedMessages } from "./retained_messages.ts";
 import { routeOf } from "./route_record.ts";
@@ -57,6 +57,7 @@ export class Router {
     trie: SubscriptionTrie<Session>,
     retained: RetainedMessages,
     shared: SharedDelivery,
+    promised: PromisedRoom,
     turn: Turn,
   ) {
     this.#context = context;
@@ -64,7 +65,7 @@ export class Router {
     this.#retained = retained;
     this.#shared = shared;
     this.#turn = turn;
-    this.#promised = new PromisedRoom(context.limits);
+    this.#promised = promised;
     context.store.whenCommitted((committed) => this.#settleUpTo(committed));
   }
 
@@ -85,14 +86,15 @@ export class Router {
     const publisher = source instanceof OtherSource ? null : source;
     const header = message.qos === 0 ? 0 : message.qos === 1 ? AckHeader.PUBACK : AckHeader.PUBREC;
     const promisedBytes = this.#context.limits.queueFull === "reject" && message.qos > 0 ? storedSizeOf(message) : 0;
-    if (promisedBytes > 0 && !this.#promised.promise(matched, promisedBytes)) {
+    const promising = promisedBytes > 0 ? this.#promised.promise(matched, promisedBytes) : NOBODY;
+    if (promising === undefined) {
       this.#refuse(publisher, header, packetId, "queue_full_rejected");
       return;
     }
     const hasRoom = !message.retain || message.payloadSize === 0 || this.#retained.hasRoomFor(topic.name);
     const stored = hasRoom ? this.#append(source, message, topic, matched, packetId) : STORE_FULL;
     if (stored === STORE_FULL) {
-      if (promisedBytes > 0) this.#promised.fulfil(matched, promisedBytes);
+      this.#promised.fulfil(promising, promisedBytes);
       this.#refuse(publisher, header, packetId, "store_full");
       return;
     }
@@ -106,6 +108,7 @@ export class Router {
     entry.reasonCode = isForNobody && publisher !== null && publisher.isV5 ? ReasonCode.NO_MATCHING_SUBSCRIBERS : 0;
     entry.topic = topic;
     entry.matched = matched;
+    entry.promising = promising;
     entry.promisedBytes = promisedBytes;
   }
 
@@ -262,7 +265,7 @@ export class Router {
         const message = this.#committed;
         const matched = entry.matched!;
         this.#writeAcknowledgement(entry);
-        if (entry.promisedBytes > 0) this.#promised.fulfil(matched, entry.promisedBytes);
+        this.#promised.fulfil(entry.promising, entry.promisedBytes);
         store.read(position, message);
         if (message.qos === 0) this.#qos0Settled(entry.topic!.name);
         if (message.retain) this.#retained.apply(entry.topic!.name, position, message.payloadSize);
@@ -308,11 +311,6 @@ export class Router {
   }
 }
 
-function storedSizeOf(message: Message): number {
-  const propertiesSize = message.propertiesEnd - message.propertiesStart;
-  return message.topicEnd - message.topicStart + propertiesSize + message.payloadSize;
-}
-
 function deliverTo(receiver: Receiver<Session>, message: Message, position: Position): void {
   const session = receiver.subscriber;
   if (session.isEnded) return;
@@ -327,6 +325,7 @@ function originOf(receiver: Receiver<Session>): DeliveryOrigin | null {
   return receiver.identifiers.length === 0 ? null : { identifiers: receiver.identifiers, group: null, ordinal: 0 };
 }
 
+const NOBODY: readonly Session[] = [];
 /**
  * Entries that may wait for a commit before what adds to them is not read any more, about 30 MB; as many again for the
  * answers that go on being given.

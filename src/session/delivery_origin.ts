@@ -20,8 +20,11 @@ export interface DeliveryOrigin {
 /** Finds the group that a message was owed to; undefined when nobody is subscribed to it any more. */
 export type GroupOf = (owed: OwedGroup) => SharedGroup<Subscriber> | undefined;
 
+/** Of a `Surrender`: the message stays where it is, and no other is wanted. */
+export const ENOUGH = "enough";
+
 /** Takes over one reference with each call that returns true; false leaves the message where it is. */
-export type Surrender = (position: Position, origin: DeliveryOrigin) => boolean;
+export type Surrender = (position: Position, origin: DeliveryOrigin) => boolean | typeof ENOUGH;
 
 /** The Subscription Identifiers of an origin. */
 export function identifiersOf(origin: DeliveryOrigin | null): readonly number[] {

@@ -4,9 +4,12 @@
  * The ring grows by doubling as needed; what gives way at its bound (`mqtt.queue-full`) is the Outbox's decision, which is
  * why this file drops nothing by itself. References into the message store belong to whoever pushes
  * and shifts.
+ *
+ * A message that is taken out of the middle leaves a gap, which goes when it comes to the head: the ring has `#length`
+ * entries from `#head` on, of which `count` are messages. The first one is always a message.
  */
 import type { Position } from "../storage/model/stored.ts";
-import type { DeliveryOrigin } from "./delivery_origin.ts";
+import { type DeliveryOrigin, ENOUGH, type Surrender } from "./delivery_origin.ts";
 import type { SessionLimits } from "./session_limits.ts";
 
 /** First in, first out. `shift` leaves its result in `position`, `flags`, `size`, `origin`: nothing is allocated. */
@@ -24,6 +27,10 @@ export class OutboundQueue {
   /** Result of `shift`. */
   origin: DeliveryOrigin | null = null;
   #head = 0;
+  /** Entries of the ring, gaps included. */
+  #length = 0;
+  /** Entries from the head on that come from no group. */
+  #ungrouped = 0;
   /** False once a message was pushed behind one of a higher position, until the queue is empty. */
   #isAscending = true;
   #lastPushed = 0;
@@ -50,11 +57,11 @@ export class OutboundQueue {
    * @param size Stored bytes of the message.
    */
   push(position: Position, flags: number, size: number, origin: DeliveryOrigin | null): void {
-    if (this.count === this.#positions.length) this.#grow();
+    if (this.#length === this.#positions.length) this.#grow();
     if (this.count === 0) this.#isAscending = true;
     else if (position < this.#lastPushed) this.#isAscending = false;
     this.#lastPushed = position;
-    const index = (this.#head + this.count) & (this.#positions.length - 1);
+    const index = (this.#head + this.#length++) & (this.#positions.length - 1);
     this.#positions[index] = position;
     this.#sizes[index] = size;
     this.#flags[index] = flags;
@@ -83,9 +90,50 @@ export class OutboundQueue {
     const index = this.#head;
     this.bytes -= this.size;
     if (this.#origins !== undefined) this.#origins[index] = null;
-    this.#head = (index + 1) & (this.#positions.length - 1);
-    if (--this.count === 0 && this.#positions.length > CAPACITY_KEPT_MAX) this.#shrink();
+    this.count--;
+    this.#flags[index] = GAP;
+    this.#passGaps();
     return true;
+  }
+
+  /**
+   * Offers the messages of groups, oldest first, and removes those that are taken.
+   *
+   * @returns False when it was told that it is enough. O(queue), without what stands before the first message of a group.
+   */
+  surrender(give: Surrender): boolean {
+    const origins = this.#origins;
+    if (origins === undefined) return true;
+    const mask = this.#positions.length - 1;
+    let isEnough = false;
+    for (let at = this.#ungrouped; at < this.#length && !isEnough; at++) {
+      const index = (this.#head + at) & mask;
+      const origin = origins[index]!;
+      const isOffered = origin !== null && origin.group !== null;
+      const answer = isOffered && give(this.#positions[index]!, origin);
+      isEnough = answer === ENOUGH;
+      if (answer === true) this.#removeAt(index);
+      if ((!isOffered || answer === true) && at === this.#ungrouped) this.#ungrouped++;
+    }
+    this.#passGaps();
+    return !isEnough;
+  }
+
+  #removeAt(index: number): void {
+    this.count--;
+    this.bytes -= this.#sizes[index]!;
+    this.#flags[index] = GAP;
+    this.#origins![index] = null;
+  }
+
+  #passGaps(): void {
+    const mask = this.#positions.length - 1;
+    while (this.#length > 0 && this.#flags[this.#head] === GAP) {
+      this.#head = (this.#head + 1) & mask;
+      this.#length--;
+      if (this.#ungrouped > 0) this.#ungrouped--;
+    }
+    if (this.count === 0 && this.#positions.length > CAPACITY_KEPT_MAX) this.#shrink();
   }
 
   /**
@@ -100,8 +148,9 @@ export class OutboundQueue {
   ): void {
     const mask = this.#positions.length - 1;
     const origins = this.#origins;
-    for (let i = this.#isAscending ? this.#indexFrom(first) : 0; i < this.count; i++) {
+    for (let i = this.#isAscending ? this.#indexFrom(first) : 0; i < this.#length; i++) {
       const index = (this.#head + i) & mask;
+      if (this.#flags[index] === GAP) continue;
       const position = this.#positions[index]!;
       if (position < first) continue;
       if (position >= end) {
@@ -113,11 +162,11 @@ export class OutboundQueue {
     }
   }
 
-  /** How many messages stand below a position, when positions ascend. */
+  /** How many entries stand below a position, when positions ascend. */
   #indexFrom(position: Position): number {
     const mask = this.#positions.length - 1;
     let low = 0;
-    let high = this.count;
+    let high = this.#length;
     while (low < high) {
       const middle = (low + high) >> 1;
       if (this.#positions[(this.#head + middle) & mask]! < position) low = middle + 1;
@@ -141,7 +190,7 @@ export class OutboundQueue {
     const sizes = new Uint32Array(old * 2);
     const flags = new Uint8Array(old * 2);
     const origins = this.#origins === undefined ? undefined : new Array<DeliveryOrigin | null>(old * 2).fill(null);
-    for (let i = 0; i < this.count; i++) {
+    for (let i = 0; i < this.#length; i++) {
       const index = (this.#head + i) & (old - 1);
       positions[i] = this.#positions[index]!;
       sizes[i] = this.#sizes[index]!;
@@ -156,6 +205,8 @@ export class OutboundQueue {
   }
 }
 
+/** In place of the flags of a message that was taken out. */
+const GAP = 0xff;
 /** A power of two, as every later capacity. */
 const CAPACITY_MIN = 16;
 /** An empty queue keeps room for this many messages. */

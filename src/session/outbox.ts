@@ -23,6 +23,7 @@ import type { OwedMessage } from "../storage/model/durable_state.ts";
 import type { Position } from "../storage/model/stored.ts";
 import {
   type DeliveryOrigin,
+  ENOUGH,
   type GroupOf,
   identifiersOf,
   isOwedToRecorded,
@@ -58,7 +59,8 @@ export class Outbox {
 
   /** True when `pump` may have something to send. */
   get hasWaiting(): boolean {
-    return this.queuedCount > 0 || (this.#inflight !== undefined && this.#inflight.hasResends);
+    return this.queuedCount > 0 || this.#recipient.wantsMore ||
+      (this.#inflight !== undefined && this.#inflight.hasResends);
   }
 
   /** True when a packet for the client would leave with this turn. */
@@ -142,10 +144,14 @@ export class Outbox {
     return true;
   }
 
+  /** True when a message of `size` stored bytes would not have to wait. */
+  canSendAtOnce(size: number): boolean {
+    return this.#recipient.isOnline && this.queuedCount === 0 && this.#canSend(size);
+  }
+
   /** True when a message of `size` stored bytes would have to wait and has no room to. */
   isQueueFullFor(size: number): boolean {
-    const mustWait = !this.#recipient.isOnline || this.queuedCount > 0 || !this.#canSend(size);
-    return mustWait && (this.#queue ?? EMPTY_QUEUE).isFullFor(size, this.#context.limits);
+    return !this.canSendAtOnce(size) && (this.#queue ?? EMPTY_QUEUE).isFullFor(size, this.#context.limits);
   }
 
   /** Sends what waits while the window and the connection have room. */
@@ -155,9 +161,8 @@ export class Outbox {
     const inflight = this.#inflight;
     if (inflight !== undefined && inflight.hasResends) this.#resend(inflight, nowMs);
     const queue = this.#queue;
-    if (queue === undefined) return;
     const { store, encoder, counters, events } = this.#context;
-    while (queue.peek()) {
+    while (queue !== undefined && queue.peek()) {
       const isQos0 = (queue.flags & QOS_BITS) === 0;
       if (!(isQos0 ? recipient.hasRoom : this.#canSend(queue.size))) return;
       queue.shift();
@@ -177,7 +182,7 @@ export class Outbox {
       this.#note(ProgressKind.DONE, position, 0, queue.origin);
       store.release(position);
     }
-    recipient.queueSent();
+    recipient.queueSent(nowMs);
   }
 
   /**
@@ -225,26 +230,29 @@ export class Outbox {
    * queued ones, and QoS 1 ones it left unacknowledged, in their order. QoS 2 ones already sent stay. [MQTT-4.8.2-4]
    *
    * Only while no connection serves the Session. What becomes of a message that is taken over is its taker's to record.
+   *
+   * @returns False when the taker had enough before it saw everything.
    */
-  surrenderShared(give: Surrender): void {
+  surrenderShared(give: Surrender): boolean {
     const { counters } = this.#context;
     const inflight = this.#inflight;
+    let isEnough = false;
     inflight?.sweep((slot) => {
       const origin = inflight.originOf(slot);
-      if (origin === null || origin.group === null) return false;
+      if (isEnough || origin === null || origin.group === null) return false;
       if (inflight.stateOf(slot) !== InflightState.AWAITING_PUBACK) return false;
-      if (!give(inflight.positionOf(slot), origin)) return false;
+      const answer = give(inflight.positionOf(slot), origin);
+      isEnough = answer === ENOUGH;
+      if (answer !== true) return false;
       counters.messagesInflight--;
       return true;
     });
     const queue = this.#queue;
-    if (queue === undefined || !queue.hasOrigins) return;
-    for (let left = queue.count; left > 0; left--) {
-      queue.shift();
-      const { position, flags, size, origin } = queue;
-      if (origin !== null && origin.group !== null && give(position, origin)) counters.messagesQueued--;
-      else queue.push(position, flags, size, origin);
-    }
+    if (isEnough || queue === undefined) return !isEnough;
+    const before = queue.count;
+    const isAll = queue.surrender(give);
+    counters.messagesQueued -= before - queue.count;
+    return isAll;
   }
 
   /**
@@ -350,7 +358,7 @@ export class Outbox {
     const slot = inflight === undefined ? -1 : inflight.find(packetId);
     if (slot === -1 || inflight!.stateOf(slot) !== state) return;
     this.#complete(inflight!, slot, packetId);
-    if (this.queuedCount > 0 || inflight!.hasResends) this.pump(nowMs);
+    if (this.hasWaiting) this.pump(nowMs);
   }
 
   #complete(inflight: InflightWindow, slot: number, packetId: PacketId): void {

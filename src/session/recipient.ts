@@ -27,8 +27,10 @@ export interface Recipient {
    * @returns False when it is larger than the client takes: it was counted.
    */
   writePublish(message: Message, flags: number, packetId: PacketId, identifiers: readonly number[]): boolean;
+  /** True when somebody waits for room to give it more. */
+  readonly wantsMore: boolean;
   /** Nothing waits any more. */
-  queueSent(): void;
+  queueSent(nowMs: number): void;
   /** Writes PUBREL. */
   acknowledge(header: number, packetId: PacketId, reasonCode: number): void;
 }

@@ -27,6 +27,12 @@ import type { Recipient } from "./recipient.ts";
 import type { ConnectionTraits, SessionContext } from "./session_context.ts";
 import { OutboundAliases } from "./topic_aliases.ts";
 
+/** Somebody who has more for a Session than it could take. */
+export interface RoomListener {
+  /** Nothing waits in the Session any more; told once for each `askWhenRoom`. */
+  memberHasRoom(session: Session, nowMs: number): void;
+}
+
 /** See the head of this file. */
 export class Session implements Subscriber, Recipient {
   /** The connection that serves the Session, or null while the client is away. */
@@ -54,6 +60,7 @@ export class Session implements Subscriber, Recipient {
   readonly outbox: Outbox;
   readonly #context: SessionContext;
   #aliases: OutboundAliases | undefined = undefined;
+  #roomListener: RoomListener | undefined = undefined;
 
   constructor(readonly clientId: string, context: SessionContext) {
     this.#context = context;
@@ -119,8 +126,21 @@ export class Session implements Subscriber, Recipient {
     writable(this).isQueueRechecked = this.permissions !== ALL_PERMITTED && this.outbox.queuedCount > 0;
   }
 
-  queueSent(): void {
+  get wantsMore(): boolean {
+    return this.#roomListener !== undefined;
+  }
+
+  /** Has the listener told when the connection has taken everything that waits. */
+  askWhenRoom(listener: RoomListener): void {
+    this.#roomListener = listener;
+  }
+
+  queueSent(nowMs: number): void {
     writable(this).isQueueRechecked = false;
+    const listener = this.#roomListener;
+    if (listener === undefined) return;
+    this.#roomListener = undefined;
+    listener.memberHasRoom(this, nowMs);
   }
 
   /** Starts serving the Session through a connection. `outbox.pump` follows once CONNACK is written. [MQTT-4.4.0-1] */
@@ -139,6 +159,7 @@ export class Session implements Subscriber, Recipient {
   /** Stops serving the Session: the client is away. */
   detach(): void {
     writable(this).sink = null;
+    this.#roomListener = undefined;
     this.#aliases = undefined;
     this.inbound.end();
   }
@@ -175,12 +196,15 @@ export class Session implements Subscriber, Recipient {
    * resumed it is asked in any case: its client may have come back with fewer rights than it had.
    */
   mayReceive(message: Message): boolean {
-    const { limits, events } = this.#context;
-    if (!limits.isRecheckedOnDeliver && !this.isQueueRechecked) return true;
-    const { topicBytes, topicStart, topicEnd } = message;
-    if (this.permissions.mayReceive(decodeUtf8(topicBytes, topicStart + LENGTH_PREFIX_BYTES, topicEnd))) return true;
-    events.dropped("not_authorized", this.clientId);
+    if (this.isPermitted(message)) return true;
+    this.#context.events.dropped("not_authorized", this.clientId);
     return false;
+  }
+
+  /** As `mayReceive`, for somebody who gives the message to another Session then. */
+  isPermitted({ topicBytes, topicStart, topicEnd }: Message): boolean {
+    if (!this.#context.limits.isRecheckedOnDeliver && !this.isQueueRechecked) return true;
+    return this.permissions.mayReceive(decodeUtf8(topicBytes, topicStart + LENGTH_PREFIX_BYTES, topicEnd));
   }
 
   /**

@@ -42,6 +42,21 @@ export class SharedGroup<S extends Subscriber> {
     return this.#online.length + this.#offline.length;
   }
 
+  /** Members that may be online: how often `pick` need be asked to have seen them all. */
+  get onlineSize(): number {
+    return this.#online.length;
+  }
+
+  /** Members that are known to be away. */
+  get offlineSize(): number {
+    return this.#offline.length;
+  }
+
+  /** What a member gets of a message; undefined when it is none. */
+  receiverOf(subscriber: S): Receiver<S> | undefined {
+    return this.#members.get(subscriber)?.receiver;
+  }
+
   /** False once the last member left: the group delivers to nobody any more. */
   get hasMembers(): boolean {
     return this.size > 0;
@@ -114,6 +129,12 @@ export class SharedGroup<S extends Subscriber> {
   forEach(visit: (subscription: Subscription<S>) => void): void {
     for (const member of this.#online) visit(member.subscription);
     for (const member of this.#offline) visit(member.subscription);
+  }
+
+  /** Asks `isIt` about members, online ones first, until it says yes. @returns False when it never did. */
+  some(isIt: (receiver: Receiver<S>) => boolean): boolean {
+    return this.#online.some((member) => isIt(member.receiver)) ||
+      this.#offline.some((member) => isIt(member.receiver));
   }
 
   #pickOther(excluded: S | undefined): Receiver<S> | undefined {

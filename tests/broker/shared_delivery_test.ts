@@ -2,6 +2,7 @@
  * Shared Subscriptions, from the outside: who of a group gets a message, and what happens when a member goes.
  */
 import assert from "node:assert/strict";
+import { TICK_MS } from "../../src/broker/timer_wheel.ts";
 import { scenario, type World } from "./harness.ts";
 import type { TestClient } from "./test_client.ts";
 
@@ -207,5 +208,129 @@ Deno.test(
     assert.deepEqual(b.heard(), ["unsuback #3 0"]);
     publish(publisher, 0, "2");
     assert.deepEqual([payloads(a), payloads(b)], [["2"], []]);
+  }),
+);
+
+/** A client that joins a group in which messages wait. */
+function latecomer(world: World, clientId: string, qos: 0 | 1 | 2, isDurable = false): TestClient {
+  return (isDurable ? world.durable(clientId) : world.client(clientId)).subscribe(1, FILTER, qos);
+}
+
+const FEW = { limits: { queuedMax: 4, inflightMax: 1 } };
+
+Deno.test(
+  "a backlog of an absent member is handed on a bounded part at a time, and needs no acknowledgement to go on",
+  scenario({ limits: { inflightMax: 1_000 } }, (world) => {
+    member(world, "absent", 1, true).lose();
+    const publisher = world.client("publisher");
+    for (let messageId = 1; messageId <= 600; messageId++) publish(publisher, 1, String(messageId));
+    const back = latecomer(world, "back", 1);
+    const counts = [payloads(back).length];
+    for (let tick = 0; tick < 3; tick++) {
+      world.pass(TICK_MS);
+      counts.push(payloads(back).length);
+    }
+    assert.deepEqual(counts, [256, 256, 88, 0]);
+    assert.equal(world.counters.messagesQueued, 0);
+  }),
+);
+
+Deno.test(
+  "what a member that went away left goes on as the others acknowledge, each as much as its window lets it",
+  scenario(FEW, (world) => {
+    const [a, b, c] = ["a", "b", "c"].map((clientId) => member(world, clientId, 1, true));
+    publish(world.client("publisher"), 1, "1", "2", "3", "4", "5", "6");
+    assert.deepEqual([a!, b!, c!].map((client) => payloads(client)), [["1"], ["2"], ["3"]]);
+    a!.lose();
+    world.settle();
+    assert.deepEqual([payloads(b!), payloads(c!)], [[], []], "their windows are full");
+    const got: string[] = [];
+    for (let messageId = 1; got.length < 4; messageId++) {
+      for (const client of [b!, c!]) got.push(...payloads(client.puback(messageId)));
+    }
+    assert.deepEqual(got.toSorted(), ["1", "4", "5", "6"]);
+    assert.equal(world.counters.messagesQueued, 0);
+  }),
+);
+
+Deno.test(
+  "a member that may not have a message is passed over, while another may",
+  scenario({
+    limits: { isRecheckedOnDeliver: true },
+    permissions: ({ clientId }) => clientId === "barred" ? { mayReceive: () => false } : {},
+  }, (world) => {
+    const [barred, other] = [member(world, "barred", 1), member(world, "other", 1)];
+    publish(world.client("publisher"), 1, "1", "2", "3");
+    assert.deepEqual([payloads(barred), payloads(other)], [[], ["1", "2", "3"]]);
+    assert.equal(world.counters.messagesDropped.not_authorized, 0);
+    other.lose();
+    member(world, "absent", 1, true).lose();
+    publish(world.client("publisher"), 1, "4");
+    assert.deepEqual(payloads(barred), []);
+    assert.deepEqual(payloads(world.durable("absent")), ["4"]);
+  }),
+);
+
+Deno.test(
+  "a message that waited is not given to a member that may not have it, but to the next",
+  scenario({
+    limits: { isRecheckedOnDeliver: true },
+    permissions: ({ clientId }) => clientId === "barred" ? { mayReceive: () => false } : {},
+  }, (world) => {
+    member(world, "absent", 1, true).lose();
+    publish(world.client("publisher"), 1, "1", "2");
+    assert.deepEqual(payloads(member(world, "barred", 1)), []);
+    const other = latecomer(world, "other", 1, true);
+    assert.deepEqual(payloads(other), ["1", "2"]);
+    other.lose();
+    assert.deepEqual(payloads(world.durable("other")), ["1", "2"]);
+  }),
+);
+
+Deno.test(
+  "what a Session that ends leaves goes to members with room, and is dropped only where there is none",
+  scenario(FEW, (world) => {
+    const goes = member(world, "goes", 1, true);
+    publish(world.client("publisher"), 1, "1", "2", "3", "4", "5");
+    assert.deepEqual(payloads(goes), ["1"]);
+    const [full, free] = [member(world, "full", 1, true), member(world, "free", 1)];
+    full.subscribe(2, "own", 1);
+    full.read();
+    full.lose();
+    const publisher = world.client("other publisher");
+    for (let messageId = 1; messageId <= 3; messageId++) publisher.publish("own", "x", { qos: 1, messageId });
+    world.settle();
+    goes.disconnect(0, 0);
+    const got: string[] = [];
+    for (let messageId = 1; messageId <= 5; messageId++) {
+      got.push(...payloads(free), ...payloads(free.puback(messageId)));
+    }
+    assert.deepEqual(got, ["1", "2", "3", "4", "5"]);
+    assert.equal(world.counters.messagesDropped.session_ended, 0);
+    assert.equal(world.counters.messagesDropped.queue_full_oldest, 0);
+  }),
+);
+
+Deno.test(
+  "a member at QoS 0 takes what waits as its connection takes it",
+  scenario({ limits: { outboundBytesMax: 40 } }, (world) => {
+    member(world, "absent", 1, true).lose();
+    const publisher = world.client("publisher");
+    for (let messageId = 1; messageId <= 30; messageId++) publish(publisher, 1, String(messageId));
+    const direct = latecomer(world, "direct", 0);
+    assert.equal(payloads(direct).length, 30);
+    assert.equal(world.counters.messagesDropped.outbound_full, 0);
+    assert.equal(world.counters.messagesQueued, 0);
+  }),
+);
+
+Deno.test(
+  "when nobody has room the policy for full queues decides, and says so",
+  scenario(FEW, (world) => {
+    member(world, "a", 1, true).lose();
+    member(world, "b", 1, true).lose();
+    publish(world.client("publisher"), 1, "1", "2", "3", "4", "5", "6", "7", "8", "9");
+    assert.equal(world.counters.messagesQueued, 8);
+    assert.equal(world.counters.messagesDropped.queue_full_oldest, 1);
   }),
 );

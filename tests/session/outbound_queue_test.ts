@@ -4,8 +4,10 @@
 
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import type { DeliveryOrigin } from "../../src/session/delivery_origin.ts";
+import { type DeliveryOrigin, ENOUGH } from "../../src/session/delivery_origin.ts";
 import { OutboundQueue } from "../../src/session/outbound_queue.ts";
+import { SharedGroup } from "../../src/topics/shared_subscriptions.ts";
+import type { Subscriber } from "../../src/topics/subscription.ts";
 
 /** An entry with its size, as `forEach` visits it. */
 type Entry = [position: number, flags: number, size: number, origin: DeliveryOrigin | null];
@@ -126,6 +128,54 @@ Deno.test("OutboundQueue says what an array says", () => {
           queue.forEachBetween(first, end, (...entry) => visited.push(entry));
           assert.deepEqual(visited, model.filter(([at]) => at >= first && at < end));
         }
+      }
+    }),
+  );
+});
+
+Deno.test("OutboundQueue gives away messages of groups from anywhere, and keeps the others in their order", () => {
+  const group = new SharedGroup<Subscriber>("g", "t");
+  const step = fc.oneof(
+    fc.record({ count: fc.nat(40), grouped: fc.nat(7) }),
+    fc.record({ shifts: fc.nat(30) }),
+    fc.record({ every: fc.integer({ min: 1, max: 4 }), enough: fc.nat(50) }),
+  );
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+      const queue = new OutboundQueue();
+      let model: Entry[] = [];
+      let position = 0;
+      for (const each of steps) {
+        if ("count" in each) {
+          for (let count = 0; count < each.count; count++) {
+            const isGrouped = (each.grouped >> (count % 3) & 1) === 1;
+            const origin = isGrouped ? { identifiers: [], group, ordinal: 1 } : null;
+            model.push([++position, 1, position, origin]);
+            queue.push(position, 1, position, origin);
+          }
+        } else if ("shifts" in each) {
+          for (let count = 0; count < each.shifts; count++) {
+            const expected = model.shift();
+            assert.deepEqual(shifted(queue), expected && [expected[0], expected[1], expected[3]]);
+          }
+        } else {
+          const offered = model.filter(([, , , origin]) => origin !== null).map(([at]) => at);
+          const seen: number[] = [];
+          const isAll = queue.surrender((at) => {
+            seen.push(at);
+            if (seen.length > each.enough) return ENOUGH;
+            return at % each.every === 0;
+          });
+          assert.equal(isAll, offered.length <= each.enough);
+          assert.deepEqual(seen, offered.slice(0, each.enough + 1));
+          const taken = new Set(seen.slice(0, each.enough).filter((at) => at % each.every === 0));
+          model = model.filter(([at]) => !taken.has(at));
+        }
+        assert.equal(queue.count, model.length);
+        assert.equal(queue.bytes, model.reduce((sum, [, , size]) => sum + size, 0));
+        const visited: number[] = [];
+        queue.forEachBetween(3, position - 3, (at) => visited.push(at));
+        assert.deepEqual(visited, model.map(([at]) => at).filter((at) => at >= 3 && at < position - 3));
       }
     }),
   );

@@ -114,7 +114,9 @@ export const mqtt = {
     type: oneOf("drop-oldest", "drop-newest", "reject"),
     defaultText: "drop-oldest",
     reload: "live",
-    doc: "What gives way when a queue is full. `reject` refuses the publication with Quota exceeded (0x97).",
+    doc:
+      "What gives way when a queue is full, or those of all members of a Shared Subscription. `reject` refuses the " +
+      "publication with Quota exceeded (0x97).",
   }),
   maxOutboundBytes: option({
     key: "mqtt.max-outbound-bytes",
