@@ -99,7 +99,10 @@ export class Router {
       return;
     }
     if (message.qos === 0) this.#qos0Waiting.set(topic.name, (this.#qos0Waiting.get(topic.name) ?? 0) + 1);
-    const entry = this.#push(Waiting.PUBLISH, this.#context.store.lastPosition, source);
+    const { lastPosition } = this.#context.store;
+    // Nobody is promised anything: what is not in the log, and what is no more than kept, waits for its turn alone.
+    const mustBeSafe = message.qos > 0 && stored <= lastPosition;
+    const entry = this.#push(Waiting.PUBLISH, mustBeSafe ? lastPosition : 0, source);
     entry.stored = stored;
     entry.header = publisher === null ? 0 : header;
     entry.packetId = packetId;

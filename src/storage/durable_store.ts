@@ -105,7 +105,7 @@ export class DurableMessageStore {
     if (route === 0 && packetId === 0 && !message.retain && this.record === "required") {
       return this.appendVolatile(message);
     }
-    this.#group.hasPromise = true;
+    if (message.qos > 0) this.#group.hasPromise = true;
     return this.#log.appendPublish(message, publisher, packetId, route);
   }
 
@@ -141,6 +141,9 @@ export class DurableMessageStore {
   }
 
   commit(): void {
+    const { endLsn, safeLsn } = this.#log;
+    // Memory holds what is not safe, whether anybody waits for it or not.
+    if (endLsn - safeLsn > UNPROMISED_BYTES_MAX) this.#group.hasPromise = true;
     this.#group.commit();
     const { writtenBytes } = this.#log;
     if (writtenBytes - this.#checkedBytes < SPACE_CHECK_BYTES) return;
@@ -193,5 +196,7 @@ export function asMessageStore(store: DurableMessageStore): MessageStore["Servic
 const VOLATILE_FROM = 2 ** 52;
 /** Bytes that may wait for the device before publishers are not read from any more. */
 const CONGESTED_BYTES = 67_108_864;
+/** Bytes that may be unsafe before a sync is made that nobody waits for. */
+const UNPROMISED_BYTES_MAX = 16_777_216;
 const SPACE_CHECK_BYTES = 8_388_608;
 const ENCODER = new TextEncoder();
