@@ -127,9 +127,10 @@ export class SharedDelivery implements RoomListener, TimerOwner {
     let left = HANDED_ON_AT_ONCE_MAX;
     for (const group of groups) {
       left = this.#handFromHolders(group, nowMs, left, (message) => this.#pickReady(group, message));
-      if (left > 0) continue;
-      const next = group.pick();
-      if (next !== undefined) this.#goOnLater(next.subscriber, nowMs);
+      for (let others = left > 0 ? 0 : group.onlineSize; others > 0; others--) {
+        const next = group.pick();
+        if (next !== undefined) this.#goOnLater(next.subscriber, nowMs);
+      }
     }
   }
 
@@ -229,7 +230,7 @@ export class SharedDelivery implements RoomListener, TimerOwner {
       const hasRoom = isDirect ? subscriber.hasRoom : this.#promised.hasRoomFor(subscriber, size);
       if (hasRoom && subscriber.isPermitted(message)) return receiver;
       // Somebody else may get it to keep.
-      if (!hasRoom && !isDirect) subscriber.askWhenRoom(this);
+      if (!hasRoom && message.qos > 0) subscriber.askWhenRoom(this);
     }
     if (message.qos === 0) return undefined;
     for (let tried = group.offlineSize; tried > 0; tried--) {

@@ -334,3 +334,37 @@ Deno.test(
     assert.equal(world.counters.messagesDropped.queue_full_oldest, 1);
   }),
 );
+
+Deno.test(
+  "a message that a member at QoS 0 had no room for waits with an absent one, and comes when there is room",
+  scenario({ limits: { outboundBytesMax: 40 } }, (world) => {
+    const direct = member(world, "direct", 0);
+    member(world, "absent", 1, true).lose();
+    direct.isStalled = true;
+    const publisher = world.client("publisher");
+    for (let messageId = 1; messageId <= 30; messageId++) publish(publisher, 1, String(messageId));
+    assert(world.counters.messagesQueued > 0);
+    direct.isStalled = false;
+    assert.equal(payloads(direct).length, 30);
+    assert.equal(world.counters.messagesDropped.outbound_full, 0);
+    assert.equal(world.counters.messagesQueued, 0);
+  }),
+);
+
+Deno.test(
+  "a long backlog that a member leaves goes on to all others in turn, a bounded part at a time",
+  scenario({ limits: { inflightMax: 1_000 } }, (world) => {
+    const goes = member(world, "goes", 1, true);
+    const publisher = world.client("publisher");
+    for (let messageId = 1; messageId <= 700; messageId++) publish(publisher, 1, String(messageId));
+    assert.equal(payloads(goes).length, 700);
+    const others = ["a", "b"].map((clientId) => member(world, clientId, 1));
+    goes.lose();
+    const first = others.map((client) => payloads(client).length);
+    assert.deepEqual(first, [128, 128]);
+    world.pass(2 * TICK_MS);
+    const rest = others.map((client) => payloads(client).length);
+    assert.equal(rest[0]! + rest[1]!, 700 - 256);
+    assert(rest[0]! > 0 && rest[1]! > 0);
+  }),
+);
