@@ -91,7 +91,7 @@ export class Admission {
     const refusal = this.#refusalOfStranger(client, packet, clientId, nowMs);
     if (refusal !== undefined) return heard(refusal);
     if (!hasCredentials(packet)) return this.#identify(client, packet, clientId, clock, heard);
-    const waitMs = failures.reserve(client.peer.remoteAddress, nowMs);
+    const waitMs = failures.reserve(client.origin.remoteAddress, nowMs);
     if (waitMs === undefined) return heard(TOO_MANY_FAILURES);
     if (waitMs === 0) return this.#identify(client, packet, clientId, clock, heard);
     const timedOut = () => {
@@ -102,15 +102,15 @@ export class Admission {
 
   /** What is known before the client has said who it is. */
   #refusalOfStranger(
-    { peer }: ConnectingClient,
+    { origin }: ConnectingClient,
     packet: ConnectPacket,
     clientId: string,
     nowMs: number,
   ): Refusal | undefined {
-    const { versions } = peer.listener;
+    const { versions } = origin.listener;
     if (versions !== undefined && !versions.has(packet.version)) return VERSION_NOT_SERVED;
     if (this.#parts.memory.isHigh) return MEMORY_HIGH;
-    const stranger = { clientId, username: undefined, address: peer.remoteAddress };
+    const stranger = { clientId, username: undefined, address: origin.remoteAddress };
     return this.isBanned(stranger, nowMs) ? BANNED : undefined;
   }
 
@@ -122,7 +122,7 @@ export class Admission {
     heard: AdmissionListener,
   ): void {
     const { failures } = this.#parts.guards;
-    const address = client.peer.remoteAddress;
+    const address = client.origin.remoteAddress;
     this.#parts.authentication.verify(client, packet, clientId, (verdict, data) => {
       // The name of an exchange is in its own messages, whatever CONNECT says.
       const claimed = packet.authenticationMethod === undefined ? packet.username : undefined;
@@ -147,7 +147,7 @@ export class Admission {
     heard: AdmissionListener,
   ): void {
     const { username, expiresAtMs } = identity;
-    const address = client.peer.remoteAddress;
+    const address = client.origin.remoteAddress;
     const nowMs = clock();
     if (this.isBanned({ clientId, username, address }, nowMs)) return heard(BANNED);
     if (expiresAtMs !== undefined && expiresAtMs <= nowMs + this.#parts.wallOffsetMs()) return heard(EXPIRED);

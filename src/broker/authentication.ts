@@ -42,10 +42,10 @@ export class Authentication {
         clientId,
         username: packet.username,
         password: packet.password,
-        isLoopback: client.peer.isLoopback,
-        remoteAddress: client.peer.remoteAddress,
-        certificate: client.peer.certificate,
-        anonymous: client.peer.listener.anonymous,
+        isLoopback: client.origin.isLoopback,
+        remoteAddress: client.origin.remoteAddress,
+        certificate: client.origin.certificate,
+        anonymous: client.origin.listener.anonymous,
       };
       this.asked(client, this.#authenticator.authenticate(credentials, (verdict) => heard(verdict, undefined)));
       return;

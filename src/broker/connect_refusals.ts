@@ -35,8 +35,8 @@ export function refuseConnect(
     detail: reasonString,
     clientId: packet.clientId.slice(0, LOGGED_CHARS_MAX),
     username: packet.username?.slice(0, LOGGED_CHARS_MAX),
-    remoteAddress: client.peer.remoteAddress,
-    listener: client.peer.listener.name,
+    remoteAddress: client.origin.remoteAddress,
+    listener: client.origin.listener.name,
   });
   const properties = reasonString === undefined ? {} : { reasonString };
   const connack = encodeConnack(packet.version, false, reasonCode, properties, packet.maximumPacketSize);

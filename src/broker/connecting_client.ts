@@ -3,11 +3,11 @@
  */
 import type { PacketSink } from "../session/packet_sink.ts";
 import type { Session } from "../session/session.ts";
-import type { Peer } from "./peer.ts";
+import type { ClientOrigin } from "./client_origin.ts";
 
 /** A connection that sent CONNECT. */
 export interface ConnectingClient extends PacketSink {
-  readonly peer: Peer;
+  readonly origin: ClientOrigin;
   /** CONNACK was written and the Session attached; packets are handled from now on. */
   connected(session: Session, keepAliveSeconds: number): void;
   /** CONNECT was refused and CONNACK written; the connection ends. */

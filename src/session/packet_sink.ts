@@ -9,7 +9,7 @@ import type { WriteBuffer } from "../protocol/write_buffer.ts";
 
 /** Outbound side of a Network Connection. */
 export interface PacketSink {
-  /** Address of the client, as in `Peer`. */
+  /** Address of the client, as in `ClientOrigin`. */
   readonly remoteAddress: string;
   /** Packets of this turn, not yet handed to the network. */
   readonly out: WriteBuffer;

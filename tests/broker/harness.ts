@@ -13,7 +13,7 @@ import type { EnhancedAuthenticator } from "../../src/auth/identity/enhanced_aut
 import { type AnonymousPolicy, type IdentityProvider, named } from "../../src/auth/identity/identity.ts";
 import { askBy } from "../../src/auth/identity/questions.ts";
 import { BrokerCore } from "../../src/broker/broker_core.ts";
-import type { ListenerTraits, Peer } from "../../src/broker/peer.ts";
+import type { ClientOrigin, ListenerTraits } from "../../src/broker/client_origin.ts";
 import { BROKER } from "../../src/broker/publish_source.ts";
 import { TICK_MS } from "../../src/broker/timer_wheel.ts";
 import type { ConnectionSettings } from "../../src/listeners/transport/connection.ts";
@@ -125,18 +125,18 @@ export class World {
   /**
    * Opens a network connection; CONNECT is up to the test.
    *
-   * @param from Whether from this host, or what else there is to say of the peer.
+   * @param from Whether from this host, or what else there is to say of where it comes from.
    */
-  open(from: boolean | Partial<Peer> = true): TestClient {
+  open(from: boolean | Partial<ClientOrigin> = true): TestClient {
     const isLoopback = from === true;
-    const place: Peer = {
+    const place: ClientOrigin = {
       remoteAddress: isLoopback ? "127.0.0.1" : "192.0.2.1",
       isLoopback,
       certificate: undefined,
       listener: LISTENER,
     };
-    const peer = typeof from === "boolean" ? place : { ...place, ...from };
-    const client = new TestClient(this, peer, this.settings);
+    const origin = typeof from === "boolean" ? place : { ...place, ...from };
+    const client = new TestClient(this, origin, this.settings);
     this.clients.push(client);
     return client;
   }

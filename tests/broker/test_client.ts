@@ -9,7 +9,7 @@ import { generate, type IConnectPacket, type IPublishPacket, type ISubscription,
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import type { BrokerCore } from "../../src/broker/broker_core.ts";
-import type { Peer } from "../../src/broker/peer.ts";
+import type { ClientOrigin } from "../../src/broker/client_origin.ts";
 import { Connection, type ConnectionSettings, type Transport } from "../../src/listeners/transport/connection.ts";
 import { PacketReader, type Received, textOf } from "./packet_text.ts";
 
@@ -51,9 +51,9 @@ export class TestClient implements Transport {
   #writing: { readonly storage: Uint8Array; readonly length: number } | undefined = undefined;
   #hasToldEnd = false;
 
-  constructor(world: ClientWorld, peer: Peer, settings: ConnectionSettings) {
+  constructor(world: ClientWorld, origin: ClientOrigin, settings: ConnectionSettings) {
     this.#world = world;
-    this.connection = new Connection(world.core, this, peer, settings);
+    this.connection = new Connection(world.core, this, origin, settings);
   }
 
   write(storage: Uint8Array, length: number): void {

@@ -498,8 +498,8 @@ export class Link implements Transport {
     const limits = { messageRate: 0, byteRate: 0, isWait: true };
     const settings = { writeBufferBytes: 64, readTimeoutMs: 3_000_000, writeTimeoutMs: 3_000_000, limits };
     const listener = { name: "simulated", anonymous: undefined, versions: undefined };
-    const peer = { remoteAddress: "127.0.0.1", isLoopback: true, certificate: undefined, listener };
-    this.connection = new Connection(surroundings.machine.process.core, this, peer, settings);
+    const origin = { remoteAddress: "127.0.0.1", isLoopback: true, certificate: undefined, listener };
+    this.connection = new Connection(surroundings.machine.process.core, this, origin, settings);
   }
 
   /** How long the present write may have waited for the network at most. */

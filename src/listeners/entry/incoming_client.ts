@@ -3,12 +3,12 @@
  * it may still turn out to come from somewhere else: a PROXY header or the request of a WebSocket says so.
  */
 import type { ClientCertificate } from "../../auth/identity/identity.ts";
-import type { Peer } from "../../broker/peer.ts";
+import type { ClientOrigin } from "../../broker/client_origin.ts";
 import { isLoopbackAddress, systemAddress } from "./client_address.ts";
 import type { Listener } from "./listener.ts";
 
 /** See the head of this file. */
-export class IncomingClient implements Peer {
+export class IncomingClient implements ClientOrigin {
   readonly listener: Listener;
   remoteAddress: string;
   isLoopback: boolean;

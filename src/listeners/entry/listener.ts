@@ -2,7 +2,7 @@
  * One listener as its connections know it: what it asks of them, how fast they may come, and how many there are.
  */
 import type { AnonymousPolicy } from "../../auth/identity/identity.ts";
-import type { ListenerTraits } from "../../broker/peer.ts";
+import type { ListenerTraits } from "../../broker/client_origin.ts";
 import type { TimerWheel } from "../../broker/timer_wheel.ts";
 import type { ListenerEntry, ProtocolVersionName } from "../../config/options/listener_entry.ts";
 import type { ProtocolVersion } from "../../protocol/packets.ts";

@@ -16,7 +16,7 @@
  * `TrafficLimits` exists only while some rate is set for its connection: no limits, no cost.
  */
 import type { BrokerCore } from "../../broker/broker_core.ts";
-import type { Peer } from "../../broker/peer.ts";
+import type { ClientOrigin } from "../../broker/client_origin.ts";
 import { TICK_MS, Timer, type TimerOwner, type TimerWheel } from "../../broker/timer_wheel.ts";
 import { PacketType } from "../../protocol/packets.ts";
 import { TokenBucket } from "./token_bucket.ts";
@@ -37,7 +37,7 @@ export interface TrafficSettings extends TrafficRates {
 
 /** A client whose traffic is limited: its connection. */
 export interface LimitedClient {
-  readonly peer: Peer;
+  readonly origin: ClientOrigin;
   /** A wait is over; called by the timer wheel. */
   waited(nowMs: number): void;
 }
@@ -221,7 +221,7 @@ export class TrafficLimits implements TimerOwner {
   }
 
   #report(reason: string, level: "debug" | "info"): void {
-    const { remoteAddress, listener } = this.#client.peer;
+    const { remoteAddress, listener } = this.#client.origin;
     this.#core.counters.clientsLimited.add(reason);
     this.#core.log.limited(`limited:${reason}`, level, "client limited", {
       reason,

@@ -10,8 +10,8 @@
  * when they are gone. Nothing here waits and nothing is allocated per packet.
  */
 import type { BrokerCore } from "../../broker/broker_core.ts";
+import type { ClientOrigin } from "../../broker/client_origin.ts";
 import type { ConnectingClient } from "../../broker/connecting_client.ts";
-import type { Peer } from "../../broker/peer.ts";
 import type { Reader } from "../../broker/router.ts";
 import { Timer, type TimerOwner } from "../../broker/timer_wheel.ts";
 import type { Flushable } from "../../broker/turn.ts";
@@ -83,7 +83,7 @@ export class Connection implements ConnectingClient, Flushable, TimerOwner, Read
   constructor(
     core: BrokerCore,
     transport: Transport,
-    readonly peer: Peer,
+    readonly origin: ClientOrigin,
     settings: ConnectionSettings,
     shared: SharedTraffic | null = null,
   ) {
@@ -99,7 +99,7 @@ export class Connection implements ConnectingClient, Flushable, TimerOwner, Read
   }
 
   get remoteAddress(): string {
-    return this.peer.remoteAddress;
+    return this.origin.remoteAddress;
   }
 
   /**
@@ -215,8 +215,8 @@ export class Connection implements ConnectingClient, Flushable, TimerOwner, Read
     if (this.#state !== State.CONNECTED) {
       this.#core.counters.connectsRefused.add("connect_timeout");
       this.#core.log.limited("connect_timeout", "warn", "no CONNECT in time", {
-        remoteAddress: this.peer.remoteAddress,
-        listener: this.peer.listener.name,
+        remoteAddress: this.origin.remoteAddress,
+        listener: this.origin.listener.name,
       });
       this.#leave(nowMs);
     } else if (this.#keepAliveMs > 0 && !this.isPaused && nowMs - this.#lastReceivedMs >= this.#keepAliveMs) {
@@ -311,7 +311,7 @@ export class Connection implements ConnectingClient, Flushable, TimerOwner, Read
       reason,
       statement: fault.statement,
       detail: fault.text,
-      remoteAddress: this.peer.remoteAddress,
+      remoteAddress: this.origin.remoteAddress,
     });
     if (this.#state === State.CONNECTED) {
       if (this.#isV5) this.#sayGoodbye(fault.reasonCode, fault.text);

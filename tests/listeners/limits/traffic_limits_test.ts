@@ -39,14 +39,14 @@ class Rig {
   constructor(readonly reading: Reading = "at once") {}
 
   limits(settings: TrafficSettings, shared: SharedTraffic | null = null, waited = () => {}): TrafficLimits {
-    const peer = {
+    const origin = {
       remoteAddress: "192.0.2.1",
       isLoopback: false,
       certificate: undefined,
       listener: { name: "test", anonymous: undefined, versions: undefined },
     };
     const client: LimitedClient = {
-      peer,
+      origin,
       waited: () => {
         if (this.reading === "at once") waited();
         else this.#resumed.push(waited);
@@ -92,8 +92,8 @@ function settings(changes: Partial<TrafficSettings> = {}): TrafficSettings {
 
 Deno.test("TrafficLimits exists only while some rate is set", () => {
   const rig = new Rig();
-  const peer = { remoteAddress: "", isLoopback: true, certificate: undefined } as unknown as LimitedClient["peer"];
-  const client: LimitedClient = { peer, waited: () => {} };
+  const origin = { remoteAddress: "", isLoopback: true, certificate: undefined } as unknown as LimitedClient["origin"];
+  const client: LimitedClient = { origin, waited: () => {} };
   const exists = (own: Partial<TrafficSettings>, shared: TrafficRates | null) => {
     const common = shared === null ? null : new SharedTraffic(shared, rig.wheel, START_MS);
     return TrafficLimits.ifAny(settings(own), common, client, rig, START_MS) !== null;

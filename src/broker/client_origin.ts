@@ -1,5 +1,5 @@
 /**
- * Where a connection comes from, as far as the broker cares.
+ * Where a client comes from, as far as the broker cares.
  */
 import type { AnonymousPolicy, ClientCertificate } from "../auth/identity/identity.ts";
 import type { ProtocolVersion } from "../protocol/packets.ts";
@@ -13,8 +13,8 @@ export interface ListenerTraits {
   readonly versions: ReadonlySet<ProtocolVersion> | undefined;
 }
 
-/** One end of a Network Connection: the client's. */
-export interface Peer {
+/** Where the client of one connection comes from. */
+export interface ClientOrigin {
   /** Address of the client itself, also behind a trusted proxy, without port; `local` on a Unix socket. */
   readonly remoteAddress: string;
   /** True when the client is on this host. */
