@@ -14,7 +14,7 @@ import type { Config } from "../config/options/schema.ts";
 import { ConfigStore } from "../config/reload.ts";
 import { Metrics } from "../metrics/metrics.ts";
 import type { StorageCounters } from "../metrics/storage_counters.ts";
-import { monotonicMs } from "../system/clock.ts";
+import { BrokerClock } from "../system/clock.ts";
 import { CheckpointService } from "./checkpoint/checkpoint_service.ts";
 import type { CompactionPolicy, CompactionStep, Compactor } from "./compaction/compactor.ts";
 import { DiskService } from "./disk/disk_service.ts";
@@ -66,7 +66,7 @@ export class CompactionService extends Context.Service<CompactionService, {
         counters,
         health,
         checkIntervalMs: () => configStore.current().storage.compaction.checkIntervalMs,
-        clock: monotonicMs,
+        clock: (yield* BrokerClock).nowMs,
       });
     }),
   );
@@ -79,7 +79,7 @@ export interface CompactionParts {
   readonly counters: StorageCounters;
   readonly health: StorageHealth;
   readonly checkIntervalMs: () => number;
-  /** Milliseconds since the epoch, for slices too; may have fractions. */
+  /** Broker time in milliseconds, as in the log, and for slices too; may have fractions. */
   readonly clock: () => number;
 }
 

@@ -15,6 +15,7 @@ import { Supervisor } from "../../src/logging/supervisor.ts";
 import { Metrics } from "../../src/metrics/metrics.ts";
 import { Readiness } from "../../src/metrics/readiness.ts";
 import { CheckpointService } from "../../src/storage/checkpoint/checkpoint_service.ts";
+import { writeClockNote } from "../../src/storage/clock_note.ts";
 import { CompactionService } from "../../src/storage/compaction_service.ts";
 import type { Disk } from "../../src/storage/disk/disk.ts";
 import { DiskService } from "../../src/storage/disk/disk_service.ts";
@@ -258,6 +259,27 @@ worldTest(
         assert.deepEqual(sealed(), []);
       }),
       layers,
+    ));
+  },
+);
+
+worldTest(
+  "CompactionService takes age by broker time, however far that is from the clock of the host",
+  async (world) => {
+    world.disk.makeDirectory(`${world.directory}/wal`);
+    const brokerMs = Date.now() - 100 * 86_400_000;
+    await writeClockNote(world.disk, `${world.directory}/wal`, { brokerMs, offsetMs: Date.now() - brokerMs });
+    await world.run(Effect.provide(
+      Effect.gen(function* () {
+        const { compactor, compactNow } = yield* CompactionService;
+        const { log, endSegment, sealed } = yield* WriteAheadLogService;
+        compactor.owedWalk = { *walkOwed() {} };
+        log.appendPublish(messageOf(), 0, 0, 0);
+        yield* endSegment;
+        assert.equal(yield* compactNow, "done");
+        assert.equal(sealed().length, 1, "it was written a moment ago");
+      }),
+      Layer.provideMerge(CompactionService.layer, logLayer),
     ));
   },
 );
