@@ -15,6 +15,7 @@ import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import * as Logger from "effect/Logger";
 import * as References from "effect/References";
+import { monotonicMs } from "../system/clock.ts";
 import { LogFileUnavailable } from "./errors.ts";
 import { type LogOutput, openLogOutput } from "./log_output.ts";
 import { type Fields, type LineFormat, renderConsole, renderJson } from "./log_line.ts";
@@ -67,7 +68,7 @@ export class Log extends Context.Service<Log, LogWriter>()("promptmq/logging/Log
         }),
         (opened) => Effect.sync(() => opened.close()),
       );
-      const logger = makeLogger(options, output, Date.now);
+      const logger = makeLogger(options, output, Date.now, monotonicMs);
       yield* Effect.addFinalizer(() => Effect.sync(() => logger.flushSuppressed("all")));
       yield* Effect.forkScoped(
         Effect.forever(Effect.delay(Effect.sync(() => logger.flushSuppressed("elapsed")), "1 second")),
@@ -91,36 +92,34 @@ export interface OwnedLogger {
 /**
  * Builds the plain log over any output.
  *
- * @param nowMs Milliseconds since the epoch; read once per line.
+ * @param wallMs Milliseconds since the epoch, for the lines.
+ * @param steadyMs Milliseconds of a clock that nobody sets, for the rate limits.
  */
 export function makeLogger(
   options: Pick<LogOptions, "level" | "format">,
   output: LogOutput,
-  nowMs: () => number,
+  wallMs: () => number,
+  steadyMs: () => number,
 ): OwnedLogger {
   const render = chooseFormat(options.format, output);
-  const emit = (level: LevelName, message: string, fields: Fields | undefined, timeMs: number) => {
-    if (Level[level] >= writer.level) output.write(render(timeMs, level, message, fields));
+  const write = (level: LevelName, message: string, fields?: Fields) => {
+    if (Level[level] >= writer.level) output.write(render(wallMs(), level, message, fields));
   };
   const limiter = new RateLimiter<LevelName, Fields | undefined>((level, message, fields, suppressed) => {
-    emit(level, message, { ...fields, suppressed }, nowMs());
+    write(level, message, { ...fields, suppressed });
   });
   const writer: LogWriter = {
     level: Level[options.level],
-    write: (level, message, fields) => {
-      if (Level[level] >= writer.level) emit(level, message, fields, nowMs());
-    },
+    write,
     limited: (key, level, message, fields) => {
       if (Level[level] < writer.level) return;
-      const timeMs = nowMs();
-      const suppressed = limiter.admit(key, level, message, fields, timeMs);
-      if (suppressed === undefined) return;
-      emit(level, message, suppressed === 0 ? fields : { ...fields, suppressed }, timeMs);
+      const suppressed = limiter.admit(key, level, message, fields, steadyMs());
+      if (suppressed !== undefined) write(level, message, suppressed === 0 ? fields : { ...fields, suppressed });
     },
   };
   return {
     writer,
-    flushSuppressed: (which) => limiter.flush(which === "all" ? Infinity : nowMs()),
+    flushSuppressed: (which) => limiter.flush(which === "all" ? Infinity : steadyMs()),
   };
 }
 

@@ -12,12 +12,12 @@ import { fallBackOnFailure } from "../../src/logging/log_output.ts";
 
 const TIME_MS = Date.UTC(2026, 0, 2, 3, 4, 5, 678);
 
-/** A log into an array, at a time the test moves. */
+/** A log into an array, at times the test moves. */
 function makeTestLog(options: Pick<LogOptions, "level" | "format">, isTerminal = false) {
   const lines: string[] = [];
-  const clock = { nowMs: TIME_MS };
+  const clock = { wallMs: TIME_MS, steadyMs: 0 };
   const output = { write: (line: string) => void lines.push(line), close: () => {}, isTerminal };
-  return { lines, clock, ...makeLogger(options, output, () => clock.nowMs) };
+  return { lines, clock, ...makeLogger(options, output, () => clock.wallMs, () => clock.steadyMs) };
 }
 
 Deno.test("renderJson writes time, level and message first and escapes what would break the line", () => {
@@ -85,17 +85,29 @@ Deno.test("limited lets one line per key and second pass and counts the others",
   for (let n = 1; n <= 4; n++) writer.limited("a", "warn", "refused", { n });
   writer.limited("b", "warn", "other");
   assert.deepEqual(seen(), [["refused", 1, undefined], ["other", undefined, undefined]]);
-  clock.nowMs += 1000;
+  clock.steadyMs += 1000;
   writer.limited("a", "warn", "refused", { n: 5 });
   assert.deepEqual(seen(), [["refused", 5, 3]]);
   writer.limited("a", "warn", "refused", { n: 6 });
   flushSuppressed("elapsed");
   assert.deepEqual(seen(), []);
-  clock.nowMs += 1000;
+  clock.steadyMs += 1000;
   flushSuppressed("elapsed");
   assert.deepEqual(seen(), [["refused", 6, 1]]);
   flushSuppressed("all");
   assert.deepEqual(seen(), []);
+});
+
+Deno.test("limited goes on by the time that passed when the wall clock is set back", () => {
+  const { writer, lines, clock } = makeTestLog({ level: "info", format: "json" });
+  writer.limited("a", "warn", "refused");
+  clock.wallMs -= 3_600_000;
+  clock.steadyMs += 1000;
+  writer.limited("a", "warn", "refused");
+  assert.deepEqual(lines.map((line) => JSON.parse(line).ts), [
+    "2026-01-02T03:04:05.678Z",
+    "2026-01-02T02:04:05.678Z",
+  ]);
 });
 
 Deno.test("limited below the level neither writes nor counts", () => {
