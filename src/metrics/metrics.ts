@@ -11,6 +11,7 @@ import * as Context from "effect/Context";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import type * as Scope from "effect/Scope";
+import { monotonicMsOf } from "../system/clock.ts";
 import { brokerFamilies } from "./broker_families.ts";
 import { Counters } from "./counters.ts";
 import { type Family, renderFamilies } from "./prometheus.ts";
@@ -37,7 +38,7 @@ export class Metrics extends Context.Service<Metrics, {
     Metrics,
     Effect.gen(function* () {
       const clock = yield* Clock.Clock;
-      const monotonicMs = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6;
+      const monotonicMs = () => monotonicMsOf(clock);
       const counters = new Counters();
       const collectors = new Set<Collector>();
       const startMs = monotonicMs();

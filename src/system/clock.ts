@@ -22,6 +22,11 @@ export function monotonicMs(): number {
   return performance.timeOrigin + performance.now();
 }
 
+/** The same of a clock of Effect, which tests can move. */
+export function monotonicMsOf(clock: Clock.Clock): number {
+  return Number(clock.monotonicTimeNanosUnsafe() / 1000n) / 1000;
+}
+
 /** What a clock is made from. */
 export interface TimeSource {
   /** Runs evenly within a run. */

@@ -18,6 +18,7 @@ import * as Cache from "effect/Cache";
 import * as Clock from "effect/Clock";
 import * as Effect from "effect/Effect";
 import { createHmac, randomBytes } from "node:crypto";
+import { monotonicMsOf } from "../../system/clock.ts";
 import type { Answer } from "../identity/questions.ts";
 
 /** An answer and how long it holds. */
@@ -46,7 +47,7 @@ export const makeAnswerCache = Effect.fnUntraced(function* <Q extends object, A,
   const underWay = yield* Cache.make({
     lookup: (question: Q) =>
       Effect.map(ask(question), ({ answer, keepMs, part }) => {
-        if (keepMs > 0) parts[part].keep(keyOf(question), answer, clock.currentTimeMillisUnsafe(), keepMs);
+        if (keepMs > 0) parts[part].keep(keyOf(question), answer, monotonicMsOf(clock), keepMs);
         return answer;
       }),
     capacity: Infinity,
@@ -54,7 +55,7 @@ export const makeAnswerCache = Effect.fnUntraced(function* <Q extends object, A,
   });
   return (question: Q): Answer<A, E> => {
     const key = keyOf(question);
-    const nowMs = clock.currentTimeMillisUnsafe();
+    const nowMs = monotonicMsOf(clock);
     const known = parts.good.find(key, nowMs) ?? parts.bad.find(key, nowMs);
     return known === undefined ? Cache.get(underWay, question) : known.answer;
   };
@@ -62,7 +63,6 @@ export const makeAnswerCache = Effect.fnUntraced(function* <Q extends object, A,
 
 interface Kept<A> {
   readonly answer: A;
-  readonly sinceMs: number;
   readonly untilMs: number;
 }
 
@@ -79,8 +79,7 @@ class CachePart<A> {
     const kept = this.#entries.get(key);
     if (kept === undefined) return undefined;
     this.#entries.delete(key);
-    // A clock that was set back would make answers hold for longer than they were meant to.
-    if (nowMs >= kept.untilMs || nowMs < kept.sinceMs) return undefined;
+    if (nowMs >= kept.untilMs) return undefined;
     this.#entries.set(key, kept);
     return kept;
   }
@@ -94,6 +93,6 @@ class CachePart<A> {
         break;
       }
     }
-    this.#entries.set(key, { answer, sinceMs: nowMs, untilMs: nowMs + keepMs });
+    this.#entries.set(key, { answer, untilMs: nowMs + keepMs });
   }
 }

@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
 import { Log, type LogWriter } from "../../logging/log.ts";
 import { Supervisor } from "../../logging/supervisor.ts";
+import { monotonicMsOf } from "../../system/clock.ts";
 import { type FileFollower, followFiles, readWatchedFile } from "../../system/watched_file.ts";
 import type { EnhancedAuthenticator } from "../identity/enhanced_authentication.ts";
 import { AuthFileInvalid } from "../identity/errors.ts";
@@ -42,7 +43,7 @@ export class PasswordFile extends Context.Service<PasswordFile, {
       Effect.gen(function* () {
         const log = yield* Log;
         const clock = yield* Clock.Clock;
-        const users = yield* PasswordUsers.make(checkPassword, () => clock.currentTimeMillisUnsafe());
+        const users = yield* PasswordUsers.make(checkPassword, () => monotonicMsOf(clock));
         const file = { path, purpose: "password file" };
         const warnOfMode = modeWarning(path, modeOf, log);
         const text = yield* readWatchedFile(file);

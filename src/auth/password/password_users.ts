@@ -58,7 +58,11 @@ export class PasswordUsers {
     this.#underWay = underWay;
   }
 
-  /** Without users at first. */
+  /**
+   * Without users at first.
+   *
+   * @param nowMs Milliseconds of a clock that nobody sets.
+   */
   static readonly make = Effect.fnUntraced(function* (
     check: PasswordCheck,
     nowMs: () => number,

@@ -23,6 +23,7 @@ import { compactVerify, errors } from "jose";
 import { Log, type LogWriter } from "../../logging/log.ts";
 import { Supervisor } from "../../logging/supervisor.ts";
 import { ReasonCode } from "../../protocol/reason_codes.ts";
+import { monotonicMsOf } from "../../system/clock.ts";
 import { followFiles, readWatchedFile, type WatchedFile } from "../../system/watched_file.ts";
 import { AuthFileInvalid, type BackendUnavailable } from "../identity/errors.ts";
 import type { Credentials, IdentityProvider, Verdict } from "../identity/identity.ts";
@@ -65,7 +66,6 @@ export class Jwt extends Context.Service<Jwt, IdentityProvider>()("promptmq/auth
       Effect.gen(function* () {
         const log = yield* Log;
         const clock = yield* Clock.Clock;
-        const nowMs = () => clock.currentTimeMillisUnsafe();
         const files: KeyFile[] = [];
         if (settings.keyFile !== undefined) {
           const file = { path: settings.keyFile, purpose: "file of token keys" };
@@ -78,8 +78,8 @@ export class Jwt extends Context.Service<Jwt, IdentityProvider>()("promptmq/auth
         const { jwksUrl, jwksCacheMs: cacheMs, timeoutMs } = settings;
         const remote = jwksUrl === undefined
           ? undefined
-          : new RemoteKeys({ url: new URL(jwksUrl), cacheMs, timeoutMs }, log, nowMs);
-        return Jwt.of(new TokenVerifier(settings, files, remote, log, nowMs));
+          : new RemoteKeys({ url: new URL(jwksUrl), cacheMs, timeoutMs }, log, () => monotonicMsOf(clock));
+        return Jwt.of(new TokenVerifier(settings, files, remote, log, () => clock.currentTimeMillisUnsafe()));
       }),
     );
 }

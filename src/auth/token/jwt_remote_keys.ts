@@ -54,6 +54,7 @@ export class RemoteKeys {
   readonly #log: LogWriter;
   readonly #nowMs: () => number;
 
+  /** @param nowMs Milliseconds of a clock that nobody sets. */
   constructor(settings: RemoteKeySettings, log: LogWriter, nowMs: () => number) {
     this.#settings = settings;
     this.#log = log;
@@ -80,15 +81,14 @@ export class RemoteKeys {
     return this.#isOlderThan(this.#settings.cacheMs + STALE_KEYS_MAX_MS) ? [] : keysFor(this.#keys, algorithm, kid);
   }
 
-  /** A clock that was set back makes keys old too, else they might never be. */
   #isOlderThan(ageMs: number): boolean {
-    return this.#fetchedAtMs === undefined || Math.abs(this.#nowMs() - this.#fetchedAtMs) > ageMs;
+    return this.#fetchedAtMs === undefined || this.#nowMs() - this.#fetchedAtMs > ageMs;
   }
 
   #mayAsk(cooldownMs: number): boolean {
     if (this.#settledAtMs === undefined) return true;
     const pauseMs = this.#failure === undefined ? cooldownMs : RETRY_MS;
-    return Math.abs(this.#nowMs() - this.#settledAtMs) >= pauseMs;
+    return this.#nowMs() - this.#settledAtMs >= pauseMs;
   }
 
   #askIf(isNeeded: () => boolean): Effect.Effect<void> {
