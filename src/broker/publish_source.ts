@@ -33,8 +33,3 @@ export type PublishSource = Session | OtherSource;
 export const WILL = new OtherSource("will");
 /** Of the broker's own messages, such as `$SYS`. */
 export const BROKER = new OtherSource("broker");
-
-/** Tells what kind of source it is. */
-export function sourceKindOf(source: PublishSource): "client" | OtherSourceKind {
-  return source instanceof OtherSource ? source.kind : "client";
-}

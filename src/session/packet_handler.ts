@@ -11,6 +11,7 @@
  *   SUBSCRIBE…   host
  */
 import { decodeClientPacket } from "../protocol/codec.ts";
+import { encodePingresp } from "../protocol/codec_encode.ts";
 import { Message } from "../protocol/message.ts";
 import { Fault, PacketType } from "../protocol/packets.ts";
 import { copyForwardableProperties } from "../protocol/properties.ts";
@@ -205,7 +206,7 @@ export class PacketHandler {
 
 const NO_EXPIRY = -1;
 const FORWARDED_BYTES_MIN = 1_024;
-const PINGRESP = Uint8Array.of(0xd0, 0x00);
+const PINGRESP = encodePingresp();
 const QOS_NOT_SUPPORTED = new Fault(
   ReasonCode.QOS_NOT_SUPPORTED,
   "MQTT-3.2.2-11",

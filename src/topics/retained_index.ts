@@ -80,15 +80,27 @@ export class RetainedIndex<V> {
    * @param visit May set and delete entries; whether one that is set meanwhile is visited is undefined.
    */
   match(filter: string, visit: (name: string, value: V) => void): void {
-    this.#walk(filter, (name, value) => {
-      visit(name, value);
-      return false;
-    });
-  }
-
-  /** Tells whether a filter matches any entry; stops at the first. */
-  hasMatch(filter: string): boolean {
-    return this.#walk(filter, () => true);
+    if (!hasWildcard(filter)) {
+      const value = this.get(filter);
+      if (value !== undefined) visit(filter, value);
+      return;
+    }
+    const levels = filter.split("/");
+    const isMultiLevel = levels.at(-1) === "#";
+    if (isMultiLevel) levels.pop();
+    // Two parallel stacks: a node, and how many levels of the filter led to it.
+    const nodes = [this.#root];
+    const depths = [0];
+    for (let node = nodes.pop(); node !== undefined; node = nodes.pop()) {
+      const depth = depths.pop()!;
+      if (depth < levels.length) {
+        pushMatching(node, levels[depth]!, depth, nodes, depths);
+        continue;
+      }
+      const value = node.entry?.value;
+      if (value !== undefined) visit(node.entry!.name, value);
+      if (isMultiLevel) pushMatching(node, "+", depth, nodes, depths);
+    }
   }
 
   /** All entries as `[name, value]`, in no particular order. */
@@ -118,31 +130,6 @@ export class RetainedIndex<V> {
     for (let depth = levels.length; depth > 0 && path[depth]!.isEmpty; depth--) {
       path[depth - 1]!.removeChild(levels[depth - 1]!);
     }
-  }
-
-  /** Hands matching entries to `isLast` until it returns true; returns whether it did. */
-  #walk(filter: string, isLast: (name: string, value: V) => boolean): boolean {
-    if (!hasWildcard(filter)) {
-      const value = this.get(filter);
-      return value !== undefined && isLast(filter, value);
-    }
-    const levels = filter.split("/");
-    const isMultiLevel = levels.at(-1) === "#";
-    if (isMultiLevel) levels.pop();
-    // Two parallel stacks: a node, and how many levels of the filter led to it.
-    const nodes = [this.#root];
-    const depths = [0];
-    for (let node = nodes.pop(); node !== undefined; node = nodes.pop()) {
-      const depth = depths.pop()!;
-      if (depth < levels.length) {
-        pushMatching(node, levels[depth]!, depth, nodes, depths);
-        continue;
-      }
-      const value = node.entry?.value;
-      if (value !== undefined && isLast(node.entry!.name, value)) return true;
-      if (isMultiLevel) pushMatching(node, "+", depth, nodes, depths);
-    }
-    return false;
   }
 }
 

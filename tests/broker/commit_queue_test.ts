@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { CommitQueue, Waiting } from "../../src/broker/commit_queue.ts";
-import { OtherSource, sourceKindOf } from "../../src/broker/publish_source.ts";
+import { OtherSource } from "../../src/broker/publish_source.ts";
 
 Deno.test("commit queue gives out the oldest entry only once its position is committed", () => {
   const queue = new CommitQueue();
@@ -29,7 +29,6 @@ Deno.test("commit queue lets go of what a dropped entry refers to", () => {
   entry.kind = Waiting.RUN;
   entry.run = () => {};
   entry.source = new OtherSource("link");
-  assert.equal(sourceKindOf(queue.peek(1)!.source!), "link");
   entry.matched = { receivers: [], groups: [], route: -1 };
   queue.drop();
   assert.deepEqual([entry.run, entry.matched, entry.source, entry.sink, entry.topic], [

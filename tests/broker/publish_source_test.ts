@@ -2,7 +2,7 @@
  * Where publications come from: what is the same for all sources, and what is a client's alone.
  */
 import assert from "node:assert/strict";
-import { BROKER, OtherSource, type PublishSource, sourceKindOf, WILL } from "../../src/broker/publish_source.ts";
+import { BROKER, OtherSource, type PublishSource, WILL } from "../../src/broker/publish_source.ts";
 import { Message } from "../../src/protocol/message.ts";
 import type { QoS } from "../../src/protocol/packets.ts";
 import { scenario, type World } from "./harness.ts";
@@ -17,15 +17,6 @@ function publish(world: World, source: PublishSource, payload: string, qos: QoS,
   message.setPayload(new TextEncoder().encode(payload), 0, payload.length);
   world.core.router.publish(source, message, topic, packetId, world.nowMs);
 }
-
-Deno.test(
-  "every source says what it is",
-  scenario({}, (world) => {
-    world.client("c");
-    const session = world.core.sessions.sessions.get("c")!;
-    assert.deepEqual([session, WILL, BROKER, LINK].map(sourceKindOf), ["client", "will", "broker", "link"]);
-  }),
-);
 
 for (const source of [LINK, WILL, BROKER]) {
   Deno.test(

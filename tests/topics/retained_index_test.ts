@@ -32,7 +32,7 @@ Deno.test("RetainedIndex.delete removes one name and leaves names above and belo
   assert.equal(index.delete("a/b"), undefined);
   assert.deepEqual(matched(index, "#"), ["a", "a/b/c"]);
   assert.equal(index.delete("a/b/c"), "value of a/b/c");
-  assert.deepEqual([matched(index, "a/#"), index.hasMatch("a/+"), index.size], [["a"], false, 1]);
+  assert.deepEqual([matched(index, "a/#"), matched(index, "a/+"), index.size], [["a"], [], 1]);
 });
 
 Deno.test("RetainedIndex.match finds by name, by + and by #, the parent level included", () => {
@@ -61,7 +61,7 @@ Deno.test("RetainedIndex.match goes through while its visitor deletes what it se
     seen.push(name);
     index.delete(name);
   });
-  assert.deepEqual([seen.length, new Set(seen).size, index.size, index.hasMatch("#")], [52, 52, 0, false]);
+  assert.deepEqual([seen.length, new Set(seen).size, index.size, matched(index, "#")], [52, 52, 0, []]);
 });
 
 Deno.test("RetainedIndex holds a name of 30 000 levels without recursion", () => {
@@ -118,7 +118,6 @@ Deno.test("RetainedIndex agrees with a list of names, after any sets and deletes
       for (const filter of [...filters, ...model.keys(), "#", "+/#"]) {
         const expected = [...model.keys()].filter((name) => matchesNaively(filter, name)).sort();
         assert.deepEqual(matched(index, filter), expected);
-        assert.equal(index.hasMatch(filter), expected.length > 0);
       }
     }),
     { numRuns: 300 },
