@@ -22,8 +22,8 @@ export const tellUnavailable =
 const DEPTH_MAX = 5;
 
 /**
- * What the runtime says of a network that failed: the innermost cause in one line, without the number that the runtime adds: the outer ones only say that something
- * failed. It may name the address that was asked.
+ * What the runtime says of a network that failed: the innermost cause in one line, because the outer ones only say that
+ * something failed, and without the number that the runtime adds. It may name the address that was asked.
  */
 export function failureText(cause: unknown): string {
   let innermost = cause;

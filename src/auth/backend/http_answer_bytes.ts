@@ -6,6 +6,7 @@
  */
 import * as Data from "effect/Data";
 import * as Effect from "effect/Effect";
+import { failureText } from "./failure_text.ts";
 
 /** There is no answer. */
 export class NoAnswer extends Data.TaggedError("NoAnswer")<{
@@ -13,6 +14,16 @@ export class NoAnswer extends Data.TaggedError("NoAnswer")<{
   readonly detail?: string;
   readonly cause?: unknown;
 }> {}
+
+/**
+ * Why there is no answer.
+ *
+ * @param shown Stands wherever the runtime repeats the address, whose user or query may be a secret.
+ */
+export function describeNoAnswer({ detail, cause }: NoAnswer, shown: string): string {
+  // Up to a space, as no address has one in it, but for the brackets that the runtime puts around.
+  return detail ?? failureText(cause).replace(/https?:\/\/\S+?(?=\)?:?(?:\s|$))/g, () => shown);
+}
 
 /**
  * Asks.

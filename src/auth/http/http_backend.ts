@@ -7,9 +7,8 @@
  */
 import * as Effect from "effect/Effect";
 import type { LogWriter } from "../../logging/log.ts";
-import { failureText } from "../backend/failure_text.ts";
 import { followValue, isLoopbackHost, parseSecretLine } from "../backend/followed_value.ts";
-import { fetchAnswer, type NoAnswer } from "../backend/http_answer_bytes.ts";
+import { describeNoAnswer, fetchAnswer, type NoAnswer } from "../backend/http_answer_bytes.ts";
 import { makeWaitingLine, type WaitingLine } from "../backend/waiting_line.ts";
 import { type BackendBusy, BackendSettingsInvalid, BackendUnavailable } from "../identity/errors.ts";
 
@@ -77,7 +76,7 @@ export class HttpBackend {
     read: (answer: unknown) => A | string,
   ): Effect.Effect<A, BackendUnavailable | BackendBusy> {
     const asking = this.#post(body).pipe(
-      Effect.mapError((failure) => this.#unavailable(this.#describe(failure), failure.cause)),
+      Effect.mapError((failure) => this.#unavailable(describeNoAnswer(failure, this.#url.origin), failure.cause)),
       Effect.timeoutOrElse({
         duration: this.#timeoutMs,
         orElse: () => this.#unavailable(`no answer within ${this.#timeoutMs} ms`),
@@ -106,11 +105,6 @@ export class HttpBackend {
       accept: "application/json",
       ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
     };
-  }
-
-  /** The runtime's words repeat the address, whose query may be a secret. */
-  #describe({ detail, cause }: NoAnswer): string {
-    return detail ?? failureText(cause).replace(/https?:\/\/[^\s)]+/g, this.#url.origin);
   }
 
   #unavailable(detail: string, cause?: unknown): BackendUnavailable {

@@ -16,7 +16,7 @@
 import * as Effect from "effect/Effect";
 import * as Semaphore from "effect/Semaphore";
 import type { LogWriter } from "../../logging/log.ts";
-import { fetchAnswer, type NoAnswer } from "../backend/http_answer_bytes.ts";
+import { describeNoAnswer, fetchAnswer } from "../backend/http_answer_bytes.ts";
 import { BackendUnavailable } from "../identity/errors.ts";
 import { type KeySet, keysFor, parseKeySet } from "./jwt_keys.ts";
 
@@ -122,23 +122,13 @@ function fetchKeySet({ url, timeoutMs }: RemoteKeySettings): Effect.Effect<KeySe
     new BackendUnavailable({ backend: "jwt", operation: "get the keys", detail, cause });
   const headers = { accept: "application/jwk-set+json, application/json" };
   return fetchAnswer(url, { headers }, ANSWER_BYTES_MAX).pipe(
-    Effect.mapError((failure) => failed(describe(failure, url), failure.cause)),
+    Effect.mapError((failure) => failed(describeNoAnswer(failure, presentableUrl(url)), failure.cause)),
     Effect.timeoutOrElse({ duration: timeoutMs, orElse: () => failed(`no answer within ${timeoutMs} ms`) }),
     Effect.flatMap((bytes) => {
       const keys = parseKeySet(new TextDecoder().decode(bytes));
       return typeof keys === "string" ? failed(keys) : Effect.succeed(keys);
     }),
   );
-}
-
-/** The runtime's words repeat the address, and its query or user may be a secret. */
-function describe({ detail, cause }: NoAnswer, url: URL): string {
-  if (detail !== undefined) return detail;
-  if (!(cause instanceof Error)) return "the request failed";
-  const anonymous = new URL(url);
-  anonymous.username = anonymous.password = "";
-  const { message } = cause.cause instanceof Error ? cause.cause : cause;
-  return [url.href, anonymous.href].reduce((text, href) => text.replaceAll(href, presentableUrl(url)), message);
 }
 
 function presentableUrl({ protocol, host, pathname }: URL): string {
