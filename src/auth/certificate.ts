@@ -6,7 +6,7 @@
  * is refused, since one of the two must be wrong. Clients without a certificate are passed on.
  */
 import { ReasonCode } from "../protocol/reason_codes.ts";
-import { type ClientCertificate, type IdentityProvider, named, type Verdict } from "./identity/identity.ts";
+import { type ClientCertificate, type IdentityProvider, named, refuse, type Verdict } from "./identity/identity.ts";
 import { contradictsUsername, isUsername } from "./identity/username.ts";
 
 /** Which name of the certificate is the username: Common Name, whole subject, or Subject Alternative Name. */
@@ -32,12 +32,8 @@ export function makeCertificateProvider(source: CertificateNameSource): Identity
   };
 }
 
-const NAMELESS: Verdict = { kind: "refuse", reasonCode: ReasonCode.NOT_AUTHORIZED, reason: "certificate_name" };
-const MISMATCH: Verdict = {
-  kind: "refuse",
-  reasonCode: ReasonCode.BAD_USER_NAME_OR_PASSWORD,
-  reason: "username_mismatch",
-};
+const NAMELESS = refuse(ReasonCode.NOT_AUTHORIZED, "certificate_name");
+const MISMATCH = refuse(ReasonCode.BAD_USER_NAME_OR_PASSWORD, "username_mismatch");
 
 function nameOf(certificate: ClientCertificate, source: CertificateNameSource): string | undefined {
   if (source === "cn") return certificate.commonName;

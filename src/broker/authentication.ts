@@ -6,7 +6,7 @@
  */
 import type { Authenticator } from "../auth/identity/authenticator.ts";
 import { AuthenticationExchange, type ExchangeStep } from "../auth/identity/enhanced_authentication.ts";
-import type { Identity, Verdict } from "../auth/identity/identity.ts";
+import { type Identity, refuse, type Verdict } from "../auth/identity/identity.ts";
 import type { TakeBack } from "../auth/identity/questions.ts";
 import { encodeAuth } from "../protocol/codec_encode.ts";
 import { type AuthPacket, type ConnectPacket, Fault } from "../protocol/packets.ts";
@@ -119,7 +119,7 @@ export class Authentication {
       connecting.heard({ kind: "accept", identity: step.identity }, step.data);
     } else {
       this.#connecting.delete(client);
-      connecting.heard({ kind: "refuse", reasonCode: step.reasonCode, reason: step.reason }, undefined);
+      connecting.heard(refuse(step.reasonCode, step.reason), undefined);
     }
   }
 
@@ -141,11 +141,7 @@ function send(sink: PacketSink, reasonCode: number, authenticationMethod: string
   sink.touch();
 }
 
-const METHOD_UNKNOWN: Verdict = {
-  kind: "refuse",
-  reasonCode: ReasonCode.BAD_AUTHENTICATION_METHOD,
-  reason: "bad_authentication_method",
-};
+const METHOD_UNKNOWN = refuse(ReasonCode.BAD_AUTHENTICATION_METHOD, "bad_authentication_method");
 const AUTH_UNEXPECTED = new Fault(
   ReasonCode.PROTOCOL_ERROR,
   "MQTT-4.12.0-6",

@@ -24,7 +24,7 @@ import { isUtf8 } from "node:buffer";
 import { Log } from "../../logging/log.ts";
 import { ReasonCode } from "../../protocol/reason_codes.ts";
 import { tellUnavailable } from "../backend/failure_text.ts";
-import type { Credentials, IdentityProvider, Verdict } from "../identity/identity.ts";
+import { type Credentials, type IdentityProvider, refuse, type Verdict } from "../identity/identity.ts";
 import { type Answered, makeAnswerCache } from "./answer_cache.ts";
 import { type HttpVerdict, readVerdict } from "./http_answer.ts";
 import { type HttpAuthSettings, openHttpBackend } from "./http_backend.ts";
@@ -96,10 +96,6 @@ function passwordMember(password: Uint8Array | undefined): Record<string, string
   return isUtf8(password)
     ? { password: new TextDecoder("utf-8", { ignoreBOM: true }).decode(password) }
     : { passwordBase64: password.toBase64() };
-}
-
-function refuse(reasonCode: number, reason: string): Verdict {
-  return { kind: "refuse", reasonCode, reason };
 }
 
 const DENIED = refuse(ReasonCode.BAD_USER_NAME_OR_PASSWORD, "http_denied");

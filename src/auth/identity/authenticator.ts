@@ -11,7 +11,14 @@ import * as Effect from "effect/Effect";
 import { ReasonCode } from "../../protocol/reason_codes.ts";
 import type { EnhancedAuthenticator } from "./enhanced_authentication.ts";
 import type { Backend, BackendBusy } from "./errors.ts";
-import { type AnonymousPolicy, type Credentials, type IdentityProvider, named, type Verdict } from "./identity.ts";
+import {
+  type AnonymousPolicy,
+  type Credentials,
+  type IdentityProvider,
+  named,
+  refuse,
+  type Verdict,
+} from "./identity.ts";
 import type { Answer, Ask, TakeBack } from "./questions.ts";
 
 /** The chain of providers. */
@@ -88,25 +95,17 @@ function anonymous(policy: AnonymousPolicy, credentials: Credentials): Verdict {
 }
 
 const ANONYMOUS: Verdict = { kind: "accept", identity: named(undefined) };
-const NO_CREDENTIALS: Verdict = {
-  kind: "refuse",
-  reasonCode: ReasonCode.NOT_AUTHORIZED,
-  reason: "anonymous",
-};
-const UNKNOWN_USER: Verdict = {
-  kind: "refuse",
-  reasonCode: ReasonCode.BAD_USER_NAME_OR_PASSWORD,
-  reason: "unknown_user",
-};
+const NO_CREDENTIALS = refuse(ReasonCode.NOT_AUTHORIZED, "anonymous");
+const UNKNOWN_USER = refuse(ReasonCode.BAD_USER_NAME_OR_PASSWORD, "unknown_user");
 /** A backend that gives no answer opens no door. */
 const UNAVAILABLE: Readonly<Record<Backend, Verdict>> = {
-  "password-file": { kind: "refuse", reasonCode: ReasonCode.SERVER_UNAVAILABLE, reason: "hash_failed" },
-  jwt: { kind: "refuse", reasonCode: ReasonCode.SERVER_UNAVAILABLE, reason: "jwt_unavailable" },
-  ldap: { kind: "refuse", reasonCode: ReasonCode.SERVER_UNAVAILABLE, reason: "ldap_unavailable" },
-  http: { kind: "refuse", reasonCode: ReasonCode.SERVER_UNAVAILABLE, reason: "http_unavailable" },
+  "password-file": refuse(ReasonCode.SERVER_UNAVAILABLE, "hash_failed"),
+  jwt: refuse(ReasonCode.SERVER_UNAVAILABLE, "jwt_unavailable"),
+  ldap: refuse(ReasonCode.SERVER_UNAVAILABLE, "ldap_unavailable"),
+  http: refuse(ReasonCode.SERVER_UNAVAILABLE, "http_unavailable"),
 };
 const BUSY: Readonly<Record<BackendBusy["backend"], Verdict>> = {
-  "password-file": { kind: "refuse", reasonCode: ReasonCode.SERVER_BUSY, reason: "hash_queue_full" },
-  ldap: { kind: "refuse", reasonCode: ReasonCode.SERVER_BUSY, reason: "ldap_busy" },
-  http: { kind: "refuse", reasonCode: ReasonCode.SERVER_BUSY, reason: "http_busy" },
+  "password-file": refuse(ReasonCode.SERVER_BUSY, "hash_queue_full"),
+  ldap: refuse(ReasonCode.SERVER_BUSY, "ldap_busy"),
+  http: refuse(ReasonCode.SERVER_BUSY, "http_busy"),
 };

@@ -61,6 +61,11 @@ export type Verdict =
     readonly reason: string;
   };
 
+/** A verdict against a client. */
+export function refuse(reasonCode: number, reason: string): Verdict {
+  return { kind: "refuse", reasonCode, reason };
+}
+
 /** One identity provider; undefined passes the question on. */
 export interface IdentityProvider {
   /** As in `auth.chain`. */

@@ -29,7 +29,7 @@ import { tellUnavailable } from "../backend/failure_text.ts";
 import { followValue, isLoopbackHost, parseSecretLine } from "../backend/followed_value.ts";
 import { makeWaitingLine } from "../backend/waiting_line.ts";
 import { BackendSettingsInvalid } from "../identity/errors.ts";
-import type { IdentityProvider, Verdict } from "../identity/identity.ts";
+import { type IdentityProvider, refuse, type Verdict } from "../identity/identity.ts";
 import { askDirectory, type LdapOutcome } from "./ldap_conversation.ts";
 import { type LdapSettings, planLdap } from "./ldap_settings.ts";
 
@@ -101,10 +101,6 @@ function verdictOf(outcome: LdapOutcome): Verdict | undefined {
     case "account":
       return refuse(ReasonCode.NOT_AUTHORIZED, "ldap_account");
   }
-}
-
-function refuse(reasonCode: number, reason: string): Verdict {
-  return { kind: "refuse", reasonCode, reason };
 }
 
 const BAD_PASSWORD = refuse(ReasonCode.BAD_USER_NAME_OR_PASSWORD, "bad_password");

@@ -14,7 +14,7 @@
  */
 import * as Effect from "effect/Effect";
 import { ReasonCode } from "../../protocol/reason_codes.ts";
-import type { Credentials, IdentityProvider, Verdict } from "../identity/identity.ts";
+import { type Credentials, type IdentityProvider, refuse, type Verdict } from "../identity/identity.ts";
 import type { PasswordEntry } from "./password_entries.ts";
 import type { CheckOutcome, PasswordUsers } from "./password_users.ts";
 
@@ -46,8 +46,4 @@ function verdictOf(outcome: CheckOutcome): Verdict | undefined {
   return outcome === "wrong" ? BAD_PASSWORD : { kind: "accept", identity: identityOf(outcome) };
 }
 
-const BAD_PASSWORD: Verdict = {
-  kind: "refuse",
-  reasonCode: ReasonCode.BAD_USER_NAME_OR_PASSWORD,
-  reason: "bad_password",
-};
+const BAD_PASSWORD = refuse(ReasonCode.BAD_USER_NAME_OR_PASSWORD, "bad_password");

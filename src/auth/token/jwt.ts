@@ -26,7 +26,7 @@ import { ReasonCode } from "../../protocol/reason_codes.ts";
 import { monotonicMsOf } from "../../system/clock.ts";
 import { followFiles, readWatchedFile, type WatchedFile } from "../../system/watched_file.ts";
 import { AuthFileInvalid, type BackendUnavailable } from "../identity/errors.ts";
-import type { Credentials, IdentityProvider, Verdict } from "../identity/identity.ts";
+import { type Credentials, type IdentityProvider, refuse, type Verdict } from "../identity/identity.ts";
 import type { Answer } from "../identity/questions.ts";
 import { contradictsUsername } from "../identity/username.ts";
 import { type ClaimSettings, identityFromClaims } from "./jwt_claims.ts";
@@ -147,8 +147,8 @@ class TokenVerifier implements IdentityProvider {
     if (credentials.password === undefined) return undefined;
     const token = readToken(credentials.password);
     if (token === undefined) return undefined;
-    if (typeof token === "string") return refuse(token);
-    return this.#isAllowed(token.algorithm) ? this.#decide(token, credentials) : refuse("token_algorithm");
+    if (typeof token === "string") return refuseToken(token);
+    return this.#isAllowed(token.algorithm) ? this.#decide(token, credentials) : refuseToken("token_algorithm");
   }
 
   readonly #decide = Effect.fnUntraced({ self: this }, function* (
@@ -157,10 +157,10 @@ class TokenVerifier implements IdentityProvider {
     credentials: Credentials,
   ) {
     const payload = yield* this.#open(token);
-    if (typeof payload === "string") return refuse(payload);
+    if (typeof payload === "string") return refuseToken(payload);
     const identity = identityFromClaims(payload, this.#settings, this.#nowMs());
-    if (typeof identity === "string") return refuse(identity);
-    if (contradictsUsername(credentials, identity.username!)) return refuse("username_mismatch");
+    if (typeof identity === "string") return refuseToken(identity);
+    if (contradictsUsername(credentials, identity.username!)) return refuseToken("username_mismatch");
     return { kind: "accept", identity } as const;
   });
 
@@ -203,6 +203,7 @@ class TokenVerifier implements IdentityProvider {
   }
 }
 
-function refuse(reason: string): Verdict {
-  return { kind: "refuse", reasonCode: ReasonCode.BAD_USER_NAME_OR_PASSWORD, reason };
+/** Of a token that is not good. */
+function refuseToken(reason: string): Verdict {
+  return refuse(ReasonCode.BAD_USER_NAME_OR_PASSWORD, reason);
 }
