@@ -78,9 +78,13 @@ Deno.test("the documents link and name only files that exist", async () => {
   const missing = documents.flatMap(({ path, text }) => {
     const links = [...text.matchAll(/\]\((?!https?:|#)([^)#]+)[^)]*\)/g)]
       .map((match) => new URL(match[1]!, `file:///${path}`).pathname.slice(1));
+    const commanded = [...text.matchAll(/\bdeno (?:test|run|bench) (?:-\S+ )*([a-z][\w/.]*)/g)].map((match) =>
+      match[1]!
+    );
     const names = [...text.matchAll(/`((?:[a-z_]+\/)+[a-z_]+\.ts)`/g)].map((match) => match[1]!);
+    const isThere = (target: string) => [...paths].some((known) => known === target || known.startsWith(`${target}/`));
     return [
-      ...links.filter((link) => ![...paths].some((known) => known === link || known.startsWith(`${link}/`))),
+      ...[...links, ...commanded].filter((target) => !isThere(target)),
       ...names.filter((name) => !paths.has(name) && !paths.has(`src/${name}`)),
     ].map((target) => `${path}: ${target}`);
   });

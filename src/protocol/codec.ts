@@ -1,5 +1,5 @@
 /**
- * The door to the rare packets: one whole packet in, a value or a fault out.
+ * The way in for the rare packets: one whole packet in, a value or a fault out.
  *
  * CONNECT, SUBSCRIBE, UNSUBSCRIBE, PINGREQ, DISCONNECT and AUTH come a few times per connection; they become plain
  * objects. PUBLISH and its acknowledgements are read in place by `publish_codec.ts` and never come here. The encoders

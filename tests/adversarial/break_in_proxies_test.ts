@@ -35,14 +35,14 @@ const proxies: Attempts<"proxies"> = {
     await cut(g.endpoint("proxied-local"), REMOTE_V1, LOCAL_V1, ANONYMOUS);
     await cut(g.endpoint("proxied-local"), REMOTE_V1, fromHex(`${SIGNATURE} 21 11 000c ${LOCAL_V2}`), ANONYMOUS);
   },
-  "client of another host on a door for this host": async (g) => {
+  "client of another host at a listener for this host": async (g) => {
     await localAccepted(g);
     const v6 = "PROXY TCP6 2001:db8::1 ::1 1 2\r\n";
     for (const header of [REMOTE_V1, ascii(v6), fromHex(`${SIGNATURE} 21 11 000c cb007107 7f000001 0001 0002`)]) {
       await anonymousRefused(g, header);
     }
   },
-  "client that nobody knows on a door for this host": async (g) => {
+  "client that nobody knows at a listener for this host": async (g) => {
     const unknown = ["PROXY UNKNOWN\r\n", "PROXY UNKNOWN 127.0.0.1 127.0.0.1 1 2\r\n"].map(ascii);
     const unspecified = [`${SIGNATURE} 21 00 0000`, `${SIGNATURE} 21 00 000c ${LOCAL_V2}`].map(fromHex);
     for (const header of [...unknown, ...unspecified]) await anonymousRefused(g, header);

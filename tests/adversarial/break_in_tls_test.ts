@@ -68,11 +68,11 @@ const tls: Attempts<"TLS and certificates"> = {
     const pair = await g.clientAuthority.issue("nameless", { subject: "/O=alice", alternativeNames: "DNS:alice" });
     assert.equal(await reasonCodeOf(g, "devices", tlsOptions(g.authority, pair), {}), 0x87);
   },
-  "certificate on a door that asks for none": async (g) => {
+  "certificate at a listener that asks for none": async (g) => {
     const pair = await g.clientAuthority.issue("unasked", { subject: "/CN=alice" });
     assert.equal(await reasonCodeOf(g, "tls", tlsOptions(g.authority, pair), {}), 0x87);
   },
-  "session resumed from another door": async (g) => {
+  "session resumed from another listener": async (g) => {
     const session = `${g.directory}/session.pem`;
     for (const protocol of ["-tls1_2", "-tls1_3"]) {
       assert.match(await handshake(g, "tls", protocol, "-sess_out", session), /^New, /m);
@@ -96,11 +96,11 @@ const tls: Attempts<"TLS and certificates"> = {
     await cut(g.endpoint("tls"), Uint8Array.of(0x80, 0x2e, 1, 0, 2, 0, 0x15, 0, 0, 0, 0x10));
     await cut(g.endpoint("devices"), Uint8Array.of(0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0));
   },
-  "MQTT in the clear on a door of TLS": async (g) => {
+  "MQTT in the clear at a listener of TLS": async (g) => {
     for (const name of ["tls", "devices", "wss"]) await cut(g.endpoint(name), honestConnect("alice"));
   },
-  "TLS on a door in the clear": async (g) => {
-    // A door of WebSocket waits for the end of a request that never comes.
+  "TLS at a listener in the clear": async (g) => {
+    // A listener of WebSocket waits for the end of a request that never comes.
     await assert.rejects(() => TlsClient.connect(g.endpoint("tcp"), tlsOptions(g.authority)));
   },
   "MQTT in the clear within a handshake": async (g) => {

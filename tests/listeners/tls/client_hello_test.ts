@@ -1,5 +1,5 @@
 /**
- * What the first bytes at a TLS port say. The door around it is tested in tls_door_test.ts.
+ * What the first bytes at a TLS port say. The handshake behind it is tested in tls_handshakes_test.ts.
  */
 import assert from "node:assert/strict";
 import { firstRecordOf } from "../../../src/listeners/tls/client_hello.ts";
