@@ -1,8 +1,8 @@
 /**
  * The broker as a service: the plain core, wired to configuration, store, identity and time.
  *
- * Three supervised fibers belong to it: one advances the timer wheel, one measures memory, one publishes `$SYS`. Everything else happens in
- * the core, driven by the listeners.
+ * Four supervised fibers belong to it: one advances the timer wheel, one measures memory, one looks whether the wall clock
+ * was set, one publishes `$SYS`. Everything else happens in the core, driven by the listeners.
  */
 import * as Context from "effect/Context";
 import * as Duration from "effect/Duration";

@@ -15,7 +15,7 @@ interface Recorded {
   sessionExpiryInterval: number;
   username: string | undefined;
   isOnline: boolean;
-  /** Milliseconds since the epoch; meaningless before the first connection ended. */
+  /** Broker time in milliseconds; meaningless before the first connection ended. */
   offlineAtMs: number;
 }
 

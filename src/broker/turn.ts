@@ -24,7 +24,7 @@ export class Turn {
   readonly #defer: (end: () => void) => void;
   readonly #commit: () => void;
   readonly #ended: (turn: Turn) => void;
-  /** Milliseconds since the epoch; see `BrokerSurroundings`. */
+  /** Broker time in milliseconds; see `BrokerSurroundings`. */
   readonly clock: () => number;
   readonly #end: () => void;
 

@@ -28,7 +28,7 @@ export class Message {
   payloadEnd = 0;
   qos: QoS = 0;
   retain = false;
-  /** Milliseconds since the epoch after which the message must not be sent any more; 0 = never expires. */
+  /** Broker time in milliseconds after which the message must not be sent any more; 0 = never expires. */
   expiresAtMs = 0;
 
   /** Payload bytes. */

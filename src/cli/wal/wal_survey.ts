@@ -49,7 +49,7 @@ export interface SegmentSurvey {
   readonly bytes: number;
   readonly blocks: number;
   readonly records: RecordCounts;
-  /** Milliseconds since the epoch; undefined without a whole header or block. */
+  /** Broker time in milliseconds; undefined without a whole header or block. */
   readonly createdMs: number | undefined;
   readonly firstWrittenMs: number | undefined;
   readonly lastWrittenMs: number | undefined;

@@ -22,7 +22,7 @@ export interface SessionState {
   opened: OpenChange | undefined;
   /** True once it ended; it is kept as a mark for the rest of the replay. */
   isEnded: boolean;
-  /** When its connection ended, in ms since the epoch; `null` while it is connected; undefined = not changed. */
+  /** When its connection ended, in milliseconds of broker time; `null` while it is connected; undefined = not changed. */
   offlineAtMs: number | null | undefined;
   /** By Topic Filter as the client wrote it; `null` = unsubscribed. */
   readonly subscriptions: Map<string, StoredSubscription | null>;
@@ -33,7 +33,7 @@ export interface SessionState {
 /** A Will Message that was not published and not taken back. */
 export interface WillState {
   readonly will: StoredWill;
-  /** When it is due, in ms since the epoch; undefined while its connection lives. */
+  /** When it is due, in milliseconds of broker time; undefined while its connection lives. */
   dueMs: number | undefined;
 }
 
