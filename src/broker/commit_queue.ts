@@ -1,7 +1,7 @@
 /**
  * What waits for a commit: acknowledgements and deliveries, in the order of their positions.
  *
- * A ring of reusable entries, so waiting allocates nothing. Positions are pushed in increasing order; `shift` gives
+ * A ring of reusable entries, so waiting allocates nothing. Positions are pushed in increasing order; `peek` gives
  * out only entries at or below the committed position. The ring grows by doubling; what bounds it is that publishers
  * whose commits lag are not read from.
  */
@@ -23,7 +23,7 @@ export const Waiting = {
   RUN: 2,
 } as const;
 
-/** One waiting entry; reused after `shift` hands it out and the next `push` comes. */
+/** One waiting entry; a `push` that comes after its `drop` uses it again. */
 export class WaitingEntry {
   /** What must be committed first. */
   position: Position = 0;

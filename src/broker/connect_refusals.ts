@@ -45,7 +45,7 @@ export function refuseConnect(
     counters.packetsSent++;
   }
   client.touch();
-  client.refused(reasonCode);
+  client.refused();
 }
 
 /** A peer chooses what stands in its packets, so the log gets no more than a glimpse. */

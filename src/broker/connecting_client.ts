@@ -11,5 +11,5 @@ export interface ConnectingClient extends PacketSink {
   /** CONNACK was written and the Session attached; packets are handled from now on. */
   connected(session: Session, keepAliveSeconds: number): void;
   /** CONNECT was refused and CONNACK written; the connection ends. */
-  refused(reasonCode: number): void;
+  refused(): void;
 }

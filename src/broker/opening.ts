@@ -201,7 +201,7 @@ export class Opening {
     // [MQTT-3.1.2-24] A client that cannot take its CONNACK cannot be served.
     if (connack.length > maximumPacketSize) {
       host.connectionLost(session, client, nowMs, ReasonCode.PACKET_TOO_LARGE);
-      return client.refused(ReasonCode.PACKET_TOO_LARGE);
+      return client.refused();
     }
     client.out.append(connack);
     counters.packetsSent++;
