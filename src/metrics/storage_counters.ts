@@ -1,7 +1,7 @@
 /**
  * The numbers the durable store keeps about itself; plain fields, as in `counters.ts`, counted by the store alone.
  *
- * Gauges are set by whoever changes what they measure, except the loss window, which grows with time alone and is
+ * Gauges are set once a second by the watch over the store, except the loss window, which grows with time alone and is
  * therefore asked for when it is read.
  */
 import { Histogram } from "./histogram.ts";

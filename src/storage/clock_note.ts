@@ -14,7 +14,7 @@ import { Log } from "../logging/log.ts";
 import { Supervisor } from "../logging/supervisor.ts";
 import { BrokerClock, type ClockNote, type SteadyClock } from "../system/clock.ts";
 import type { Disk } from "./disk/disk.ts";
-import { attemptStorage, type StorageFailed } from "./model/errors.ts";
+import { attemptStorage, attemptStorageAsync } from "./model/errors.ts";
 
 /**
  * Lets broker time go on where the log ends, and the note follow the wall clock.
@@ -32,10 +32,7 @@ export const takeUpClock = Effect.fnUntraced(function* (disk: Disk, directory: s
   const semaphore = yield* Semaphore.make(1);
   const writeNote = Effect.suspend(() => {
     clock.measure();
-    return Effect.tryPromise({
-      try: () => writeClockNote(disk, directory, clock.note()),
-      catch: (cause) => cause as StorageFailed,
-    });
+    return attemptStorageAsync(() => writeClockNote(disk, directory, clock.note()));
   }).pipe(
     semaphore.withPermits(1),
     Effect.as(true),

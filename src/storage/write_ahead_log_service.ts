@@ -21,7 +21,7 @@ import { CheckpointService } from "./checkpoint/checkpoint_service.ts";
 import { takeUpClock } from "./clock_note.ts";
 import { DiskService } from "./disk/disk_service.ts";
 import type { CommitPolicy } from "./log/group_commit.ts";
-import { attemptStorage, type StorageFailed } from "./model/errors.ts";
+import { attemptStorage, attemptStorageAsync, type StorageFailed } from "./model/errors.ts";
 import { type OpenedLog, openLog } from "./open_store.ts";
 import type { RecoveryReport } from "./recovery/recovery.ts";
 import { type StorageHealth, StorageHealthService } from "./storage_health.ts";
@@ -91,7 +91,7 @@ const open = Effect.fnUntraced(function* () {
       failures: failuresTo(health, (cause) => Deferred.doneUnsafe(death, Effect.fail(cause))),
     })
   );
-  yield* Effect.tryPromise({ try: () => opened.makeSafe(), catch: (cause) => cause as StorageFailed });
+  yield* attemptStorageAsync(opened.makeSafe);
   yield* logRecovery(opened.report, monotonicMs() - startedMs);
   yield* keepNote;
   const { log, group } = opened;

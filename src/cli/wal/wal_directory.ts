@@ -5,6 +5,7 @@
  * that compaction removes between two looks is simply gone. What the bytes mean is known to `wal_survey.ts`.
  */
 
+import { DATABASE_NAME } from "../../storage/checkpoint/checkpoint_service.ts";
 import type { Disk, DiskFile } from "../../storage/disk/disk.ts";
 import { LogBuffer } from "../../storage/log/log_buffer.ts";
 import { SEGMENT_HEADER_BYTES } from "../../storage/log/segment.ts";
@@ -23,9 +24,6 @@ export interface SegmentBytes {
   readonly buffer: LogBuffer;
   readonly size: number;
 }
-
-/** Name of the database in the data directory. */
-const DATABASE_NAME = "promptmq.db";
 
 /**
  * Finds the log in a data directory or a log directory.

@@ -13,6 +13,9 @@ import { attemptStorage } from "../model/errors.ts";
 import { Checkpoint } from "./checkpoint.ts";
 import { SqliteWatch } from "./sqlite_watch.ts";
 
+/** The database in the data directory. */
+export const DATABASE_NAME = "promptmq.db";
+
 /** The directories of a store and its database; both are locked for as long as the service lives. */
 export class CheckpointService extends Context.Service<CheckpointService, {
   readonly checkpoint: Checkpoint;
@@ -45,7 +48,7 @@ const open = Effect.fnUntraced(function* () {
       (lock) => Effect.sync(() => lock.close()),
     );
   }
-  const path = `${dataDirectory}/promptmq.db`;
+  const path = `${dataDirectory}/${DATABASE_NAME}`;
   // With the rights of the other files: SQLite would let everybody read it.
   yield* attemptStorage(() => disk.exists(path) || disk.open(path, "create").close());
   const checkpoint = yield* Effect.acquireRelease(

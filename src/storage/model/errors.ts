@@ -66,3 +66,10 @@ export function attemptStorage<A>(run: () => A): Effect.Effect<A, StorageFailed>
     }
   });
 }
+
+/** The same for code that is waited for. */
+export function attemptStorageAsync<A>(run: () => Promise<A>): Effect.Effect<A, StorageFailed> {
+  return Effect.tryPromise({ try: run, catch: (cause) => cause }).pipe(
+    Effect.catch((cause) => cause instanceof StorageFailed ? Effect.fail(cause) : Effect.die(cause)),
+  );
+}
