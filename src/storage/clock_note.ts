@@ -3,13 +3,15 @@
  * is stored with, and a time up to which the broker was seen alive. Written at a start and a stop, every hour, and whenever
  * the wall clock was set.
  *
- *     {"brokerMs":1767225600000,"offsetMs":0}
+ *     {"brokerMs":1767225600000,"offsetMs":0,"crc32":4127009009}
  *
- * It is replaced as a whole, so a crash leaves the old note or the new one.
+ * The checksum is of the note as JSON without it: one wrong digit would end every finite Session at a start, and nothing
+ * but this tells it from a long time off. The note is replaced as a whole, so a crash leaves the old one or the new one.
  */
 import * as Duration from "effect/Duration";
 import * as Effect from "effect/Effect";
 import * as Semaphore from "effect/Semaphore";
+import { crc32 } from "node:zlib";
 import { Log } from "../logging/log.ts";
 import { Supervisor } from "../logging/supervisor.ts";
 import { BrokerClock, type ClockNote, type SteadyClock } from "../system/clock.ts";
@@ -81,7 +83,7 @@ export function readWallOffset(disk: Disk, directory: string): number {
 /** Replaces the note; it is safe when the promise resolves. Rejects with StorageFailed. */
 export async function writeClockNote(disk: Disk, directory: string, note: ClockNote): Promise<void> {
   const path = `${directory}/${NAME}`;
-  const bytes = new TextEncoder().encode(`${JSON.stringify(note)}\n`);
+  const bytes = new TextEncoder().encode(`${JSON.stringify({ ...note, crc32: checksumOf(note) })}\n`);
   disk.remove(`${path}.new`);
   const file = disk.open(`${path}.new`, "create");
   try {
@@ -96,12 +98,19 @@ export async function writeClockNote(disk: Disk, directory: string, note: ClockN
 
 function parseNote(text: string): ClockNote | "unreadable" {
   try {
-    const { brokerMs, offsetMs } = JSON.parse(text) as Partial<ClockNote>;
-    if (Number.isFinite(brokerMs) && Number.isFinite(offsetMs)) return { brokerMs: brokerMs!, offsetMs: offsetMs! };
+    const { brokerMs, offsetMs, crc32: checksum } = JSON.parse(text) as Partial<ClockNote & { crc32: number }>;
+    if (Number.isFinite(brokerMs) && Number.isFinite(offsetMs)) {
+      const note = { brokerMs: brokerMs!, offsetMs: offsetMs! };
+      if (checksum === checksumOf(note)) return note;
+    }
   } catch {
     // Said by what is returned.
   }
   return "unreadable";
+}
+
+function checksumOf({ brokerMs, offsetMs }: ClockNote): number {
+  return crc32(JSON.stringify({ brokerMs, offsetMs }));
 }
 
 const UNKNOWN = { brokerMs: 0, offsetMs: undefined };

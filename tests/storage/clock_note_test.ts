@@ -71,6 +71,26 @@ Deno.test("a note that says nothing of use is unreadable, and what a crash left 
   }
 });
 
+Deno.test("a note with any one bit changed says what it said before, or is unreadable", async () => {
+  const disk = emptyDisk();
+  const note = { brokerMs: 1_796_095_366_314.3374, offsetMs: -0.31982421875 };
+  await writeClockNote(disk, WAL, note);
+  const file = disk.open(`${WAL}/clock.json`, "write");
+  const whole = new Uint8Array(file.size());
+  file.read(whole, 0, whole.length, 0);
+  let unreadable = 0;
+  for (let bit = 0; bit < 8 * whole.length; bit++) {
+    const changed = whole.slice();
+    changed[bit >> 3]! ^= 1 << (bit & 7);
+    file.write(changed, 0, changed.length, 0);
+    const found = readClockNote(disk, WAL);
+    if (found === "unreadable") unreadable++;
+    // The last digits may say the same number.
+    else assert.deepEqual(found, note, `bit ${bit}`);
+  }
+  assert(unreadable > 7 * whole.length);
+});
+
 Deno.test("the clock goes on from the note or the log, whichever is later, and not at all where there is neither", () => {
   const nowMs = 1_800_000_000_000;
   const resumed = (note: Parameters<typeof resumeClock>[1], lastWrittenMs: number) => {

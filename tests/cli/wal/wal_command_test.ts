@@ -3,6 +3,8 @@
  */
 
 import assert from "node:assert/strict";
+import { writeClockNote } from "../../../src/storage/clock_note.ts";
+import { openNodeDisk } from "../../../src/storage/disk/node_disk.ts";
 import { segmentName } from "../../../src/storage/log/segment.ts";
 import { childEnvironment } from "../../support/child_environment.ts";
 import { EventQueue } from "../../support/event_queue.ts";
@@ -122,7 +124,7 @@ Deno.test("wal inspect shows wall time, which is some way from that of a log fro
   using wal = new WalFixture();
   wal.segment().block(publish("a", "1"));
   const offsetMs = 86_400_000;
-  Deno.writeTextFileSync(`${wal.walPath}/clock.json`, JSON.stringify({ brokerMs: FIXTURE_MS, offsetMs }));
+  await writeClockNote(openNodeDisk(), wal.walPath, { brokerMs: FIXTURE_MS, offsetMs });
   const json = await runToEnd(["wal", "inspect", "--json", wal.dataPath]);
   const [{ firstWrittenMs, lastWrittenMs }] = JSON.parse(json.stdout).segments;
   assert.deepEqual([firstWrittenMs, lastWrittenMs], [FIXTURE_MS + 64 + offsetMs, FIXTURE_MS + 64 + offsetMs]);
