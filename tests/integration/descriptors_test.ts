@@ -3,6 +3,8 @@
  * again.
  */
 import assert from "node:assert/strict";
+import { OPENSSL, TestAuthority } from "../support/certificates.ts";
+import { connectSecurely, tlsOptions } from "../support/secure_broker.ts";
 import { findTool, runTool, testWithTools } from "../support/tools.ts";
 import { WatchedBroker } from "../support/watched_broker.ts";
 
@@ -46,4 +48,19 @@ testWithTools("descriptors: a broker whose metrics are not served stops as any o
   await assert.rejects(fetch(`http://${hostname}:${port}/health`));
   await broker.logged("metrics and health are not served");
   await broker.stop();
+});
+
+testWithTools("descriptors: a TLS listener accepts again after the limit", [PRLIMIT, OPENSSL], async () => {
+  await using authority = await TestAuthority.create();
+  const { cert, key } = await authority.server();
+  const tls = `tls: true, tls-cert: ${cert}, tls-key: ${key}, tls-bind: "127.0.0.1:0", wss-bind: ""`;
+  await using broker = await WatchedBroker.start({ config: `{server: {${tls}}, mqtt: {max-connections: 100}}` });
+  const endpoint = broker.endpoint("tls");
+  await limitDescriptors(broker, NONE);
+  using _waiting = await Deno.connect(endpoint);
+  await broker.logged("cannot accept a connection", { level: "error", listener: "tls" });
+  await limitDescriptors(broker, ENOUGH);
+  await broker.logged("listens again", { level: "info", listener: "tls" });
+  await using client = await connectSecurely(endpoint, tlsOptions(authority), { clientId: "late" });
+  await client.expectQuiet();
 });

@@ -5,7 +5,7 @@
  * certificates, take a new certificate without closing, and take over a connection of which a header was read.
  */
 import * as Effect from "effect/Effect";
-import { createServer, type Server } from "node:net";
+import { type AddressInfo, createServer, type Server } from "node:net";
 import type { LogWriter } from "../../logging/log.ts";
 import { Supervisor } from "../../logging/supervisor.ts";
 import { formatBindAddress } from "../../system/bind_address.ts";
@@ -13,6 +13,7 @@ import { followFiles } from "../../system/watched_file.ts";
 import type { Entrance } from "../entry/entrance.ts";
 import { CertificateInvalid, ListenError } from "../entry/errors.ts";
 import type { Listener } from "../entry/listener.ts";
+import { AcceptWatch } from "./accept_watch.ts";
 import { describeCertificates, warnOfAge } from "./certificate_age.ts";
 import { certificateFilesOf, checkCertificates, loadCertificates } from "./certificate_files.ts";
 import { confirmClientAuth } from "./client_auth_check.ts";
@@ -45,28 +46,35 @@ export const listenTls = Effect.fnUntraced(function* (listener: Listener, entran
 /** Opens the port. Nothing is read from a connection before it is admitted. */
 const listen = Effect.fnUntraced(function* (handshakes: TlsHandshakes, { entry }: Listener, log: LogWriter) {
   const { hostname, port } = entry.bind!;
-  const front = createServer(
-    { pauseOnConnect: true, noDelay: true, keepAlive: true },
-    (socket) => handshakes.receive(socket),
-  );
+  const front = createServer({ pauseOnConnect: true, noDelay: true, keepAlive: true });
+  const watch = new AcceptWatch(front, (socket) => handshakes.receive(socket));
   yield* Effect.acquireRelease(
-    Effect.callback<void, ListenError>((resume) => {
-      front.once("error", (error) => resume(Effect.fail(new ListenError({ entry, cause: asListenFailure(error) }))));
-      front.listen({ host: hostname, port, backlog: BACKLOG }, () => resume(Effect.void));
-    }),
+    Effect.mapError(begin(front, hostname, port), (error) => new ListenError({ entry, cause: asListenFailure(error) })),
     () => Effect.sync(() => void front.close()),
   );
   front.on("error", (error) => {
     log.limited("accept_failed", "error", "cannot accept a connection", { cause: String(error) });
   });
-  return addressOf(front);
+  const opened = addressOf(front);
+  const again = begin(front, hostname, opened.port);
+  yield* Supervisor.fork(`${entry.name} accept watch`, watch.keepAccepting(again, entry.name, log));
+  return formatBindAddress(opened);
 });
 
-function addressOf(server: Server): string {
-  const address = server.address();
-  return address === null || typeof address === "string"
-    ? String(address)
-    : formatBindAddress({ hostname: address.address, port: address.port });
+function begin(front: Server, host: string, port: number): Effect.Effect<void, Error> {
+  return Effect.callback((resume) => {
+    const failed = (error: Error) => resume(Effect.fail(error));
+    front.once("error", failed);
+    front.listen({ host, port, backlog: BACKLOG }, () => {
+      front.off("error", failed);
+      resume(Effect.void);
+    });
+  });
+}
+
+function addressOf(server: Server): { readonly hostname: string; readonly port: number } {
+  const { address, port } = server.address() as AddressInfo;
+  return { hostname: address, port };
 }
 
 /** Takes changed files when they are good, and goes on with what is served when they are not. */
