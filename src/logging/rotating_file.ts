@@ -43,11 +43,13 @@ export class RotatingFile {
   }
 
   #rotate(): void {
+    // First what may fail, as without a file descriptor left: every line tries again, and each try moves all files on.
+    const next = Deno.openSync(`${this.#path}.next`, { create: true, append: true });
     for (let number = this.#maxFiles - 1; number >= 1; number--) {
       renameIfPresent(`${this.#path}.${number}`, `${this.#path}.${number + 1}`);
     }
     renameIfPresent(this.#path, `${this.#path}.1`);
-    const next = Deno.openSync(this.#path, { create: true, append: true });
+    Deno.renameSync(`${this.#path}.next`, this.#path);
     this.#file.close();
     this.#file = next;
     this.#sizeBytes = next.statSync().size;
