@@ -53,10 +53,14 @@ export class AcceptWatch {
 
   #accepted(socket: Socket): void {
     this.#isQuiet = false;
-    this.#heard?.();
     if (this.#knockPort === undefined) return this.#receive(socket);
     socket.on("error", ignore);
-    this.#knockPort.then((port) => port === socket.remotePort ? void socket.destroy() : this.#receive(socket));
+    this.#knockPort.then((port) => {
+      if (port === socket.remotePort) socket.destroy();
+      else this.#receive(socket);
+      // The knock ends by this, so not before it is known which of them it is.
+      this.#heard?.();
+    });
   }
 
   /** Succeeds with whether anybody is accepted. */
