@@ -105,7 +105,7 @@ export function syncBefore(
   const written = writesOf(calls, payload).filter(({ result }) => !result.startsWith("-1"));
   return calls.find((sync) =>
     sync.name === "fdatasync" && sync.result === "0" && sync.endedAt < acknowledgement.startedAt &&
-    written.some((write) => write.target === sync.target && write.endedAt < sync.startedAt)
+    written.some((write) => segmentOf(write.target) === sync.target && write.endedAt < sync.startedAt)
   );
 }
 
@@ -113,8 +113,13 @@ export function syncBefore(
 export function writesOf(calls: readonly SystemCall[], payload: string): SystemCall[] {
   const bytes = toHex(new TextEncoder().encode(payload)).replaceAll(" ", "");
   return calls.filter(({ name, target, bytes: given }) =>
-    name === "pwrite64" && target.endsWith(".wal") && given.includes(bytes)
+    name === "pwrite64" && segmentOf(target).endsWith(".wal") && given.includes(bytes)
   );
+}
+
+/** The file that a file is, or becomes once it is written: a segment in place of others has another name until then. */
+function segmentOf(target: string): string {
+  return target.endsWith(".wal.unfinished") ? target.slice(0, -".unfinished".length) : target;
 }
 
 /** The one write of these bytes to a socket. */

@@ -18,7 +18,8 @@ import type { CompactionPolicy, CompactionStep } from "../../src/storage/compact
 import { asMessageStore as asStore } from "../../src/storage/durable_store.ts";
 import type { CommitPolicy } from "../../src/storage/log/group_commit.ts";
 import { LogBuffer } from "../../src/storage/log/log_buffer.ts";
-import { BLOCK_HEADER_BYTES, parseSegmentName, readBlocks } from "../../src/storage/log/segment.ts";
+import { BLOCK_HEADER_BYTES, readBlocks } from "../../src/storage/log/segment.ts";
+import { listSegmentFiles } from "../../src/storage/log/segment_files.ts";
 import type { StorageFailed } from "../../src/storage/model/errors.ts";
 import { type OpenedStore, openStore } from "../../src/storage/open_store.ts";
 import { ALL_PERMITTED } from "../../src/topics/permissions.ts";
@@ -367,10 +368,8 @@ export async function settlePromises(): Promise<void> {
 function extentOf(disk: FaultyDisk, appliedLsn: number): LogExtent {
   const blocks: { lsn: number; endLsn: number; records: number }[] = [];
   if (disk.exists(WAL)) {
-    for (const name of disk.list(WAL)) {
-      const firstLsn = parseSegmentName(name);
-      if (firstLsn === undefined) continue;
-      const bytes = disk.contents(`${WAL}/${name}`);
+    for (const { path, firstLsn } of listSegmentFiles(disk, WAL)) {
+      const bytes = disk.contents(path);
       const buffer = new LogBuffer((bytes.length + 7) & ~7);
       buffer.bytes.set(bytes);
       for (const block of readBlocks(buffer, bytes.length, firstLsn, "checksum")) {

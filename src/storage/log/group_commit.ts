@@ -17,7 +17,8 @@
  *
  *   no space        nothing is committed; the same bytes are tried again every second, new messages are refused
  *   anything else   the files are given up, never retried; what is not safe is written to a fresh segment and synced,
- *                   once; when that fails too, it is over (`fatal`)
+ *                   once; when that fails too, it is over (`fatal`), but for want of space: then every second. Until it
+ *                   is written a killed process leaves the old files, see `segment_replacement.ts`
  */
 import type { StorageCounters } from "../../metrics/storage_counters.ts";
 import { StorageFailed } from "../model/errors.ts";

@@ -6,6 +6,7 @@ import type { Disk } from "../disk/disk.ts";
 import { StorageFailed } from "../model/errors.ts";
 import { LogBuffer } from "./log_buffer.ts";
 import { decodeSegmentHeader, parseSegmentName, SEGMENT_HEADER_BYTES, type SegmentHeader } from "./segment.ts";
+import { parseFreshName } from "./segment_replacement.ts";
 
 /** A file that is named like a segment. */
 export interface SegmentFile {
@@ -15,14 +16,22 @@ export interface SegmentFile {
   readonly firstLsn: number;
 }
 
-/** Lists the files of a directory that are named like segments, by LSN; others are passed over. */
+/**
+ * Lists the files of a directory that are named like segments, by LSN; others are passed over. A fresh segment that has
+ * not got its place yet stands for those that it takes the place of.
+ */
 export function listSegmentFiles(disk: Disk, directory: string): SegmentFile[] {
   const files: SegmentFile[] = [];
+  let freshLsn = Infinity;
   for (const name of disk.list(directory)) {
-    const firstLsn = parseSegmentName(name);
+    const fresh = parseFreshName(name);
+    if (fresh !== undefined) freshLsn = fresh;
+    const firstLsn = fresh ?? parseSegmentName(name);
     if (firstLsn !== undefined) files.push({ name, path: `${directory}/${name}`, firstLsn });
   }
-  return files.sort((a, b) => a.firstLsn - b.firstLsn);
+  return files
+    .filter(({ name, firstLsn }) => firstLsn < freshLsn || parseFreshName(name) !== undefined)
+    .sort((a, b) => a.firstLsn - b.firstLsn);
 }
 
 /** The beginning of a segment. */

@@ -7,7 +7,8 @@
 import type { Disk, DiskFile } from "../disk/disk.ts";
 import { StorageFailed } from "../model/errors.ts";
 import type { Chunk } from "./memory_buffer.ts";
-import { encodeSegmentHeader, SEGMENT_HEADER_BYTES, segmentName } from "./segment.ts";
+import { encodeSegmentHeader, SEGMENT_HEADER_BYTES, SegmentFlag, segmentName } from "./segment.ts";
+import { placeFresh, unfinishedPath } from "./segment_replacement.ts";
 
 /** One segment as the log knows it. */
 export interface Segment {
@@ -26,6 +27,9 @@ export interface Segment {
    */
   hasState: boolean;
 }
+
+/** Takes the bytes `chunk[start..end]` of the log. */
+export type WriteChunk = (chunk: Chunk, start: number, end: number) => void;
 
 /** See the head of this file. */
 export class SegmentWriter {
@@ -69,11 +73,11 @@ export class SegmentWriter {
   }
 
   /**
-   * The segment to write to; a new one starts at `firstLsn` with one of `SegmentFlag`.
+   * The segment to write to; a new one starts at `firstLsn`.
    *
    * @throws StorageFailed when it cannot be made; may be tried again.
    */
-  open(firstLsn: number, nowMs: number, flags: number): Segment {
+  open(firstLsn: number, nowMs: number): Segment {
     if (this.#file !== undefined) return this.#segments.at(-1)!;
     const disk = this.#disk;
     const path = `${this.#directory}/${segmentName(firstLsn)}`;
@@ -83,7 +87,7 @@ export class SegmentWriter {
     const file = disk.open(path, isLeft ? "write" : "create");
     try {
       if (isLeft) file.truncate(0);
-      file.write(encodeSegmentHeader(firstLsn, nowMs, flags), 0, SEGMENT_HEADER_BYTES, 0);
+      file.write(encodeSegmentHeader(firstLsn, nowMs), 0, SEGMENT_HEADER_BYTES, 0);
     } catch (cause) {
       file.close();
       this.#removeUnmade(path);
@@ -92,16 +96,7 @@ export class SegmentWriter {
     this.writtenBytes += SEGMENT_HEADER_BYTES;
     this.#file = file;
     this.#isDirectorySynced = false;
-    const segment = {
-      firstLsn,
-      endLsn: firstLsn,
-      path,
-      createdMs: nowMs,
-      lastWrittenMs: nowMs,
-      records: 0,
-      isContinuation: flags !== 0,
-      hasState: false,
-    };
+    const segment = newSegment(path, firstLsn, nowMs, false);
     // One that was ended with nothing in it had the same file, which must not be removed in its name.
     if (this.#segments.at(-1)?.firstLsn === firstLsn) this.#segments.pop();
     this.#segments.push(segment);
@@ -165,23 +160,55 @@ export class SegmentWriter {
   }
 
   /**
-   * Gives up all open files after a failure, and what they hold from an LSN on.
+   * Gives up all open files after a failure, and what they hold from an LSN on, for a fresh segment that is ended; see
+   * `segment_replacement.ts`.
    *
+   * @param fill Writes everything from that LSN on.
    * @returns Paths of the segments that are no more; files of theirs got another name.
+   * @throws StorageFailed; then nothing is lost, and it may be tried again.
    */
-  giveUp(fromLsn: number): readonly string[] {
+  replace(fromLsn: number, nowMs: number, fill: (write: WriteChunk) => void): readonly string[] {
     this.close();
+    // An empty one would pass for sealed and safe, and be compacted under the name that the fresh one gets.
+    if (this.#segments.at(-1)?.firstLsn === fromLsn && this.#segments.at(-1)!.endLsn === fromLsn) this.#segments.pop();
+    const fresh = newSegment(`${this.#directory}/${segmentName(fromLsn)}`, fromLsn, nowMs, true);
+    fresh.hasState = true;
+    this.#writeFresh(fresh, fill);
+    placeFresh(this.#disk, this.#directory, fromLsn);
+    this.#isDirectorySynced = false;
+    // Opened again by its name, by which `skipSync` remembers it.
+    this.#unsynced.push(this.#disk.open(fresh.path, "write"));
+    this.writtenBytes += fresh.endLsn - fromLsn + SEGMENT_HEADER_BYTES;
     const paths: string[] = [];
     while (this.#segments.length > 0 && this.#segments.at(-1)!.firstLsn >= fromLsn) {
       const { path } = this.#segments.pop()!;
       paths.push(path);
       this.#skipped.delete(path);
-      // The name may be needed again; what is in it is not.
-      if (this.#disk.exists(path)) this.#disk.rename(path, `${path}.broken`);
     }
     const last = this.#segments.at(-1);
     if (last !== undefined && last.endLsn > fromLsn) last.endLsn = fromLsn;
+    this.#segments.push(fresh);
     return paths;
+  }
+
+  #writeFresh(fresh: Segment, fill: (write: WriteChunk) => void): void {
+    const { firstLsn, createdMs } = fresh;
+    const path = unfinishedPath(this.#directory, firstLsn);
+    this.#disk.remove(path);
+    const file = this.#disk.open(path, "create");
+    try {
+      file.write(encodeSegmentHeader(firstLsn, createdMs, SegmentFlag.CONTINUATION), 0, SEGMENT_HEADER_BYTES, 0);
+      fill((chunk, start, end) => {
+        file.write(chunk.buffer.bytes, start, end, chunk.firstLsn + start - firstLsn + SEGMENT_HEADER_BYTES);
+        fresh.endLsn = chunk.firstLsn + end;
+      });
+    } catch (cause) {
+      // Its space may be what others need who can give some back.
+      this.#removeUnmade(path);
+      throw cause;
+    } finally {
+      file.close();
+    }
   }
 
   /** The segment that holds an LSN. */
@@ -228,4 +255,17 @@ export class SegmentWriter {
       }
     }
   }
+}
+
+function newSegment(path: string, firstLsn: number, nowMs: number, isContinuation: boolean): Segment {
+  return {
+    firstLsn,
+    endLsn: firstLsn,
+    path,
+    createdMs: nowMs,
+    lastWrittenMs: nowMs,
+    records: 0,
+    isContinuation,
+    hasState: false,
+  };
 }

@@ -34,7 +34,7 @@ import {
   writeText,
 } from "./record.ts";
 import { ReferenceCounts } from "./reference_counts.ts";
-import { BLOCK_HEADER_BYTES, sealBlock, SegmentFlag } from "./segment.ts";
+import { BLOCK_HEADER_BYTES, sealBlock } from "./segment.ts";
 import { type Segment, SegmentWriter } from "./segment_writer.ts";
 
 /** What the log needs. */
@@ -213,7 +213,14 @@ export class WriteAheadLog {
     this.#seal();
     const records = this.unwrittenRecords;
     if (this.writtenLsn === this.endLsn) return 0;
-    const segment = this.#writeFrom(this.writtenLsn, SegmentFlag.NONE);
+    const nowMs = this.#clock();
+    const segment = this.#writer.open(this.writtenLsn, nowMs);
+    this.memory.forEachFrom(this.writtenLsn, (chunk, start, end) => {
+      this.#writer.write(chunk, start, end);
+      // Moved piece by piece: after a failure the rest is written from here.
+      this.writtenLsn = chunk.firstLsn + end;
+    });
+    segment.lastWrittenMs = nowMs;
     segment.records += records;
     segment.hasState ||= this.#hasState;
     this.#hasState = false;
@@ -239,16 +246,16 @@ export class WriteAheadLog {
   }
 
   /**
-   * After a failure: gives the files up and writes everything from `safeLsn` on to a fresh segment.
+   * After a failure: writes everything from `safeLsn` on to a fresh segment and gives up the files it takes the place of.
    *
-   * @throws StorageFailed when that fails too; may be tried again.
+   * @throws StorageFailed when that fails too; then they are still there, and it may be tried again.
    */
   restart(): void {
     this.#seal();
-    for (const path of this.#writer.giveUp(this.safeLsn)) this.reader.forget(path);
-    this.writtenLsn = this.safeLsn;
-    const segment = this.#writeFrom(this.safeLsn, SegmentFlag.CONTINUATION);
-    segment.hasState = true;
+    const { memory, safeLsn } = this;
+    const gone = this.#writer.replace(safeLsn, this.#clock(), (write) => memory.forEachFrom(safeLsn, write));
+    for (const path of gone) this.reader.forget(path);
+    this.writtenLsn = this.endLsn;
     this.#hasState = false;
     this.unwrittenRecords = 0;
     this.#endSegment();
@@ -280,7 +287,7 @@ export class WriteAheadLog {
   keepPlace(): void {
     if (this.writtenLsn !== this.endLsn) return;
     try {
-      this.#writer.open(this.endLsn, this.#clock(), SegmentFlag.NONE);
+      this.#writer.open(this.endLsn, this.#clock());
     } catch (cause) {
       // What is the matter with the disk shows with the next write, if it matters then; space may be short until the
       // segments are gone for which this one stands.
@@ -328,19 +335,6 @@ export class WriteAheadLog {
     sealBlock(chunk.buffer, start, chunk.used, lsn, this.#blockRecords, this.#clock(), this.syncedLsn);
     this.#blockStart = -1;
     this.#blockRecords = 0;
-  }
-
-  /** Writes everything from an LSN on. */
-  #writeFrom(lsn: number, flags: number): Segment {
-    const nowMs = this.#clock();
-    const segment = this.#writer.open(lsn, nowMs, flags);
-    this.memory.forEachFrom(lsn, (chunk, start, end) => {
-      this.#writer.write(chunk, start, end);
-      // Moved piece by piece: after a failure the rest is written from here.
-      this.writtenLsn = chunk.firstLsn + end;
-    });
-    segment.lastWrittenMs = nowMs;
-    return segment;
   }
 
   #endSegment(): void {

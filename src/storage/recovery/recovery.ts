@@ -18,6 +18,7 @@ import type { LoadedCheckpoint } from "../checkpoint/checkpoint_rows.ts";
 import type { Disk } from "../disk/disk.ts";
 import { type Block, type Damage, FIRST_LSN, readBlocks, SEGMENT_HEADER_BYTES, segmentName } from "../log/segment.ts";
 import { SegmentReader } from "../log/segment_files.ts";
+import { finishReplacement } from "../log/segment_replacement.ts";
 import type { RecoveredState } from "../model/durable_state.ts";
 import { StorageFailed } from "../model/errors.ts";
 import { readDamaged } from "./damaged_block.ts";
@@ -94,19 +95,15 @@ export interface RecoveryOptions {
 }
 
 /**
- * Recovers the log of a directory.
+ * Recovers the log of a directory, after it has finished what a crash interrupted of `segment_replacement.ts`.
  *
  * @param loaded What the database holds; it becomes part of the result.
  * @throws StorageFailed: `format` for a segment of another version; `corrupt` for what the options say to refuse; both
- * before any file was changed. Or what the disk says.
+ * before any other file was changed. Or what the disk says.
  */
-export function recover(
-  disk: Disk,
-  walDirectory: string,
-  loaded: LoadedCheckpoint,
-  options: RecoveryOptions,
-): Recovered {
-  const recovered = examine(disk, walDirectory, loaded, options);
+export function recover(disk: Disk, directory: string, loaded: LoadedCheckpoint, options: RecoveryOptions): Recovered {
+  finishReplacement(disk, directory);
+  const recovered = examine(disk, directory, loaded, options);
   repair(disk, recovered.repairs);
   return recovered;
 }

@@ -3,7 +3,7 @@
  */
 import assert from "node:assert/strict";
 import { Chunk } from "../../../src/storage/log/memory_buffer.ts";
-import { FIRST_LSN, SEGMENT_HEADER_BYTES, SegmentFlag, segmentName } from "../../../src/storage/log/segment.ts";
+import { FIRST_LSN, SEGMENT_HEADER_BYTES, segmentName } from "../../../src/storage/log/segment.ts";
 import { SegmentWriter } from "../../../src/storage/log/segment_writer.ts";
 import { StorageFailed } from "../../../src/storage/model/errors.ts";
 import { FaultyDisk } from "../disk/faulty_disk.ts";
@@ -21,12 +21,12 @@ function newWriter() {
   /** Writes the next `bytes` to the open segment, or to a new one. */
   const write = (bytes: number) => {
     const start = chunk.used;
-    writer.open(chunk.firstLsn + start, 1_000, SegmentFlag.NONE);
+    writer.open(chunk.firstLsn + start, 1_000);
     chunk.buffer.bytes.fill(start + 1, start, start + bytes);
     chunk.used += bytes;
     writer.write(chunk, start, chunk.used);
   };
-  return { disk, watch, writer, write };
+  return { disk, watch, writer, write, chunk };
 }
 
 Deno.test("SegmentWriter makes a file with the first bytes of a segment, under the name of its LSN", () => {
@@ -121,19 +121,79 @@ Deno.test("SegmentWriter makes a segment again whose creation failed half way", 
   }
 });
 
-Deno.test("SegmentWriter gives up what is not safe: later segments lose their names, the one before is cut short", () => {
-  const { disk, watch, writer, write } = newWriter();
+Deno.test("SegmentWriter gives up what is not safe: later segments lose their names, the one before is cut short", async () => {
+  const { disk, watch, writer, write, chunk } = newWriter();
   write(80);
   writer.end();
   write(80);
   writer.end();
   write(80);
-  const paths = writer.giveUp(104);
+  const paths = writer.replace(104, 1_000, (put) => put(chunk, 104 - FIRST_LSN, chunk.used));
   assert.deepEqual([...paths].sort(), [segmentName(144), segmentName(224)].map((name) => `${WAL}/${name}`));
-  assert.deepEqual(disk.list(WAL), [segmentName(64), `${segmentName(144)}.broken`, `${segmentName(224)}.broken`]);
-  assert.deepEqual(writer.segments.map(({ firstLsn, endLsn }) => [firstLsn, endLsn]), [[64, 104]]);
+  assert.deepEqual(disk.list(WAL), [
+    segmentName(64),
+    segmentName(104),
+    `${segmentName(144)}.broken`,
+    `${segmentName(224)}.broken`,
+  ]);
+  assert.deepEqual(writer.segments.map(({ firstLsn, endLsn }) => [firstLsn, endLsn]), [[64, 104], [104, 304]]);
+  assert.equal(disk.contents(`${WAL}/${segmentName(104)}`).length, SEGMENT_HEADER_BYTES + 200);
+  assert.equal(watch.openCount, 1);
+  await writer.sync();
+  assert.deepEqual([disk.count("sync"), disk.count("syncDirectory")], [1, 1], "the fresh one alone");
   assert.equal(watch.openCount, 0);
   assert.deepEqual(watch.mistakes, []);
+});
+
+Deno.test("SegmentWriter keeps all segments while a fresh one cannot be written, and leaves nothing of that", () => {
+  const { disk, watch, writer, write, chunk } = newWriter();
+  write(80);
+  writer.end();
+  write(80);
+  const { capacityBytes } = disk;
+  const replace = () => writer.replace(FIRST_LSN, 1_000, (put) => put(chunk, 0, chunk.used));
+  for (const room of [0, SEGMENT_HEADER_BYTES, SEGMENT_HEADER_BYTES + 100]) {
+    disk.capacityBytes = disk.usedBytes() + room;
+    assert.throws(replace, StorageFailed);
+    assert.deepEqual(disk.list(WAL), [segmentName(64), segmentName(144)]);
+    assert.deepEqual(writer.segments.map(({ firstLsn, endLsn }) => [firstLsn, endLsn]), [[64, 144], [144, 224]]);
+    assert.equal(watch.openCount, 0);
+  }
+  disk.capacityBytes = capacityBytes;
+  replace();
+  assert.deepEqual(writer.segments.map(({ firstLsn, endLsn }) => [firstLsn, endLsn]), [[64, 224]]);
+  writer.close();
+  assert.equal(watch.openCount, 0);
+});
+
+Deno.test("SegmentWriter: an empty segment is none that may be removed while a fresh one of its name waits for space", () => {
+  const { disk, writer, write, chunk } = newWriter();
+  write(80);
+  writer.end();
+  writer.open(144, 1_000);
+  disk.capacityBytes = disk.usedBytes();
+  assert.throws(() => writer.replace(144, 1_000, (put) => put(chunk, 80, chunk.used)), StorageFailed);
+  assert.deepEqual(writer.sealed.map(({ firstLsn, endLsn }) => [firstLsn, endLsn]), [[64, 144]]);
+  assert.deepEqual(disk.list(WAL), [segmentName(64), segmentName(144)]);
+  writer.close();
+});
+
+Deno.test("SegmentWriter replaces again after a rename that failed, and the files are the same", () => {
+  // To .fresh, of the two stale ones, and to its own name.
+  for (const rename of [1, 2, 3, 4]) {
+    const { disk, watch, writer, write, chunk } = newWriter();
+    write(80);
+    writer.end();
+    write(80);
+    const replace = () => writer.replace(FIRST_LSN, 1_000, (put) => put(chunk, 0, chunk.used));
+    disk.fail("rename", rename, "io");
+    assert.throws(replace, StorageFailed);
+    replace();
+    const names = [segmentName(64), `${segmentName(64)}.broken`, `${segmentName(144)}.broken`];
+    assert.deepEqual(disk.list(WAL), names, `after rename ${rename}`);
+    writer.close();
+    assert.equal(watch.openCount, 0);
+  }
 });
 
 Deno.test("SegmentWriter syncs after all what it ended without a sync, once, but for what is gone", async () => {
@@ -155,7 +215,7 @@ Deno.test("SegmentWriter syncs after all what it ended without a sync, once, but
 
 Deno.test("SegmentWriter: a segment that was ended empty gives its place to the next, which is not removed for it", () => {
   const { disk, writer, write } = newWriter();
-  writer.open(FIRST_LSN, 1_000, SegmentFlag.NONE);
+  writer.open(FIRST_LSN, 1_000);
   writer.end();
   write(80);
   writer.end();
