@@ -123,6 +123,24 @@ worldTest("CheckpointService holds locks and database until its scope ends", asy
   for (const free of [directory, `${directory}/wal`]) disk.lock(`${free}/promptmq.lock`).close();
 });
 
+worldTest("CheckpointService makes the names of new directories safe, parents included", async (world) => {
+  const { disk, directory, env, run } = world;
+  env["PROMPTMQ_STORAGE_WAL_DIR"] = "/other/place/wal";
+  await run(Effect.provide(CheckpointService, CheckpointService.layer));
+  const found = disk.crash({ below: () => 0 }, "power");
+  assert(found.exists(directory));
+  assert(found.exists("/other/place/wal"));
+});
+
+worldTest(
+  "CheckpointService does not open a store whose new directories cannot be made safe",
+  async ({ disk, run }) => {
+    disk.fail("syncDirectory", 1, "io");
+    const failure = await run(Effect.flip(Effect.provide(CheckpointService, CheckpointService.layer)));
+    assert.equal((failure as StorageFailed).reason, "io");
+  },
+);
+
 worldTest("CheckpointService that cannot have both locks lets go of the first", async ({ disk, directory, run }) => {
   disk.makeDirectory(`${directory}/wal`);
   const other = disk.lock(`${directory}/wal/promptmq.lock`);

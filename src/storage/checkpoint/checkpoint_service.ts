@@ -5,11 +5,13 @@
 import * as Context from "effect/Context";
 import * as Effect from "effect/Effect";
 import * as Layer from "effect/Layer";
+import { dirname } from "node:path";
 import { ConfigStore } from "../../config/reload.ts";
 import { Metrics } from "../../metrics/metrics.ts";
 import { monotonicMs } from "../../system/clock.ts";
+import type { Disk } from "../disk/disk.ts";
 import { DiskService } from "../disk/disk_service.ts";
-import { attemptStorage } from "../model/errors.ts";
+import { attemptStorage, type StorageFailed } from "../model/errors.ts";
 import { Checkpoint } from "./checkpoint.ts";
 import { SqliteWatch } from "./sqlite_watch.ts";
 
@@ -37,10 +39,8 @@ const open = Effect.fnUntraced(function* () {
   const { storage } = (yield* ConfigStore).current();
   const { dataDir: dataDirectory } = storage;
   const logDirectory = storage.walDir ?? `${dataDirectory}/wal`;
-  yield* attemptStorage(() => {
-    disk.makeDirectory(dataDirectory);
-    disk.makeDirectory(logDirectory);
-  });
+  yield* makeDirectory(disk, dataDirectory);
+  yield* makeDirectory(disk, logDirectory);
   // Both: two brokers may have been given one of them in common.
   for (const locked of [dataDirectory, logDirectory]) {
     yield* Effect.acquireRelease(
@@ -59,6 +59,21 @@ const open = Effect.fnUntraced(function* () {
     yield* Effect.logWarning("a setting of SQLite is weaker than safe", { weakness });
   }
   return { checkpoint, dataDirectory, logDirectory };
+});
+
+/** Makes a directory unless it exists. What is synced in it later must not go with its name, or that of a parent. */
+const makeDirectory = Effect.fnUntraced(function* (disk: Disk, path: string) {
+  const parents: string[] = [];
+  yield* attemptStorage(() => {
+    for (let missing = path; !disk.exists(missing); missing = dirname(missing)) parents.push(dirname(missing));
+    disk.makeDirectory(path);
+  });
+  yield* Effect.tryPromise({
+    try: async () => {
+      for (const parent of parents) await disk.syncDirectory(parent);
+    },
+    catch: (failure) => failure as StorageFailed,
+  });
 });
 
 /** What cannot be moved from the WAL of SQLite now is moved by the next start: the stop is as orderly as without it. */
