@@ -191,7 +191,9 @@ const sqlite = {
     defaultText: "30000",
     reload: "restart",
     doc:
-      "How long SQLite waits for a lock that another program has on the database. The broker stands still meanwhile.",
+      "How long SQLite waits for a lock that another program has on the database. The broker stands still meanwhile, " +
+      "so with `journal-mode: WAL` it is no more than 100 ms once the broker has started: what could not be moved " +
+      "to the database then stays in the log and is tried again.",
   }),
   synchronous: option({
     key: "storage.sqlite.synchronous",

@@ -223,8 +223,11 @@ export class SqliteConnection {
     this.#run("PRAGMA fullfsync = ON");
     this.#run("PRAGMA checkpoint_fullfsync = ON");
     this.#setPragmas();
-    if (this.#settings.journalMode === "WAL") this.#run("PRAGMA wal_autocheckpoint = 0");
+    const { journalMode, busyTimeoutMs } = this.#settings;
+    if (journalMode === "WAL") this.#run("PRAGMA wal_autocheckpoint = 0");
     this.#migrate(version);
+    // From here on the broker stands still while it waits. In the other modes reads wait, too, and must not fail soon.
+    if (journalMode === "WAL") this.#run(`PRAGMA busy_timeout = ${Math.min(busyTimeoutMs, BUSY_AT_WORK_MS_MAX)}`);
     this.#noteWal();
   }
 
@@ -376,6 +379,8 @@ export class SqliteConnection {
 }
 
 const WINDOW_ROWS = 4096;
+/** What is not written then is written by the next pass of compaction; the checkpoint by a later one. */
+const BUSY_AT_WORK_MS_MAX = 100;
 const WAL_HEADER_BYTES = 32;
 const FRAME_HEADER_BYTES = 24;
 /** As many as SQLite would take by itself. */
