@@ -183,7 +183,9 @@ const sqlite = {
     flag: "sqlite-mmap-size",
     doc:
       "Most bytes of the database file that SQLite maps into memory; 0 = none. Not held by the process, but counted " +
-      "in its resident size while in use.",
+      "in its resident size while in use. A device that cannot read a page of what is mapped ends the process at once, " +
+      "by SIGBUS, where an ordinary read is an error with a line in the log; with 0 there are only ordinary reads, at " +
+      "up to twice the processor time for each message that is read from the database.",
   }),
   busyTimeoutMs: option({
     key: "storage.sqlite.busy-timeout",
