@@ -29,6 +29,8 @@ export class WaitingEntry {
   position: Position = 0;
   /** Where the message of a PUBLISH is stored: it may be a position that is never committed itself. */
   stored = 0;
+  /** True for a PUBLISH of QoS 0. */
+  isQos0 = false;
   kind: number = Waiting.RUN;
   /** Where a PUBLISH comes from, or whom to acknowledge. */
   source: PublishSource | null = null;

@@ -26,11 +26,11 @@ export class RetainedMessages {
     return this.#index.hasRoomFor(topicName);
   }
 
-  /** Takes up a Retained Message from before the start, unless it has expired. */
+  /** Takes up a Retained Message from before the start, unless it has expired or cannot be read. */
   restore(topicName: string, position: Position, nowMs: number): void {
     this.#store.retain(position);
-    this.#store.read(position, this.#message);
-    if (this.#message.isExpired(nowMs)) this.#store.release(position);
+    const isRead = this.#store.read(position, this.#message);
+    if (!isRead || this.#message.isExpired(nowMs)) this.#store.release(position);
     else this.#index.set(topicName, position);
     this.#counters.retainedMessages = this.#index.size;
   }
@@ -51,12 +51,18 @@ export class RetainedMessages {
    * Visits the Retained Messages that match a Topic Filter and have not expired.
    *
    * @param visit Gets a view that is valid during the call. It must not read from the store.
+   * @param unreadable Called for each that cannot be read.
    */
-  match(filter: string, nowMs: number, visit: (message: Message, position: Position) => void): void {
+  match(
+    filter: string,
+    nowMs: number,
+    visit: (message: Message, position: Position) => void,
+    unreadable: () => void,
+  ): void {
     const expired: string[] = [];
     this.#index.match(filter, (name, position) => {
-      this.#store.read(position, this.#message);
-      if (this.#message.isExpired(nowMs)) expired.push(name);
+      if (!this.#store.read(position, this.#message)) unreadable();
+      else if (this.#message.isExpired(nowMs)) expired.push(name);
       else visit(this.#message, position);
     });
     for (const name of expired) this.apply(name, 0, 0);

@@ -17,6 +17,7 @@ import { ReasonCode } from "../protocol/reason_codes.ts";
 import type { DeliveryOrigin } from "../session/delivery_origin.ts";
 import type { Session } from "../session/session.ts";
 import type { SessionContext } from "../session/session_context.ts";
+import { ProgressKind } from "../storage/log/record.ts";
 import { STORE_FULL } from "../storage/message_store.ts";
 import type { Position } from "../storage/model/stored.ts";
 import { NoLocal, type Receiver } from "../topics/receiver.ts";
@@ -104,6 +105,7 @@ export class Router {
     const mustBeSafe = message.qos > 0 && stored <= lastPosition;
     const entry = this.#push(Waiting.PUBLISH, mustBeSafe ? lastPosition : 0, source);
     entry.stored = stored;
+    entry.isQos0 = message.qos === 0;
     entry.header = publisher === null ? 0 : header;
     entry.packetId = packetId;
     // [MQTT-3.4.2-1] Told to v5 publishers only; a retained message was stored, so it was not for nothing.
@@ -269,8 +271,12 @@ export class Router {
         const matched = entry.matched!;
         this.#writeAcknowledgement(entry);
         this.#promised.fulfil(entry.promising, entry.promisedBytes);
-        store.read(position, message);
-        if (message.qos === 0) this.#qos0Settled(entry.topic!.name);
+        if (entry.isQos0) this.#qos0Settled(entry.topic!.name);
+        if (!store.read(position, message)) {
+          this.#unreadable(matched, position, entry.isQos0);
+          store.release(position);
+          return;
+        }
         if (message.retain) this.#retained.apply(entry.topic!.name, position, message.payloadSize);
         if (!message.isExpired(nowMs)) this.#deliver(message, position, matched, entry.source!, nowMs);
         else this.#expired(matched);
@@ -283,6 +289,16 @@ export class Router {
     const { events } = this.#context;
     for (const { subscriber } of receivers) events.dropped("expired", subscriber.clientId);
     for (let count = groups.length; count > 0; count--) events.dropped("expired", "");
+  }
+
+  /** It left memory before it was settled, and cannot be read back: nobody is owed it any more. */
+  #unreadable({ receivers, groups }: MatchResult<Session>, position: Position, isQos0: boolean): void {
+    const { events, store } = this.#context;
+    for (const { subscriber: { clientId, recordNumber } } of receivers) {
+      events.dropped("unreadable", clientId);
+      if (recordNumber !== 0 && !isQos0) store.appendProgress(ProgressKind.DONE, recordNumber, position, 0, 0);
+    }
+    for (let i = 0; i < groups.length; i++) this.#shared.lose(groups[i]!, isQos0 ? 0 : i + 1, position);
   }
 
   #writeAcknowledgement(entry: WaitingEntry): void {

@@ -68,7 +68,11 @@ export class SharedDelivery implements RoomListener, TimerOwner {
     const { store, events } = this.#context;
     const message = this.#handedOn;
     store.retain(position);
-    store.read(position, message);
+    if (!store.read(position, message)) {
+      this.lose(group, ordinal, position);
+      store.release(position);
+      return;
+    }
     const isExpired = message.isExpired(nowMs);
     const receiver = isExpired ? undefined : this.#pickWithRoom(group, message) ?? pickWaiting(group, message);
     if (receiver === undefined) {
@@ -141,8 +145,7 @@ export class SharedDelivery implements RoomListener, TimerOwner {
       this.#holders.get(group)?.delete(session);
       if (!group.hasMembers) return false;
       const message = this.#handedOn;
-      this.#context.store.read(position, message);
-      if (this.#dropIfExpired(group, origin.ordinal, message, position, nowMs)) return true;
+      if (this.#dropIfUseless(group, origin.ordinal, message, position, nowMs)) return true;
       const receiver = this.#pickWithRoom(group, message);
       if (receiver === undefined) return false;
       this.#handOn(receiver, group, origin.ordinal, message, position, nowMs);
@@ -185,8 +188,7 @@ export class SharedDelivery implements RoomListener, TimerOwner {
           const next = left === 0 ? undefined : ready();
           if (next === undefined) return ENOUGH;
           left--;
-          this.#context.store.read(position, message);
-          if (this.#dropIfExpired(group, origin.ordinal, message, position, nowMs)) return true;
+          if (this.#dropIfUseless(group, origin.ordinal, message, position, nowMs)) return true;
           const receiver = this.#ifReady(group, next.subscriber, message) ?? ready(message);
           if (receiver === undefined) return ENOUGH;
           this.#handOn(receiver, group, origin.ordinal, message, position, nowMs);
@@ -246,18 +248,28 @@ export class SharedDelivery implements RoomListener, TimerOwner {
     if (!this.#timer.isScheduled) this.#wheel.schedule(this.#timer, nowMs);
   }
 
-  #dropIfExpired(
+  /** Fills `message`. True for one that cannot be read or has expired: it is dropped, with its reference. */
+  #dropIfUseless(
     group: SharedGroup<Session>,
     ordinal: GroupOrdinal,
     message: Message,
     position: Position,
     nowMs: number,
   ): boolean {
-    if (!message.isExpired(nowMs)) return false;
-    this.#context.events.dropped("expired", "");
-    this.#giveUp(group, ordinal, message, position);
-    this.#context.store.release(position);
+    const { store, events } = this.#context;
+    if (!store.read(position, message)) this.lose(group, ordinal, position);
+    else if (message.isExpired(nowMs)) {
+      events.dropped("expired", "");
+      this.#giveUp(group, ordinal, message, position);
+    } else return false;
+    store.release(position);
     return true;
+  }
+
+  /** Nobody of the group gets a message that cannot be read. */
+  lose(group: SharedGroup<Session>, ordinal: GroupOrdinal, position: Position): void {
+    this.#context.events.dropped("unreadable", "");
+    this.#note(ProgressKind.DONE, group, ordinal, position);
   }
 
   /** Hands on a message with its reference. */

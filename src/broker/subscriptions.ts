@@ -231,6 +231,7 @@ export class Subscriptions {
 
   #sendAllRetained(session: Session, subscriptions: Iterable<Subscription<Session>>, nowMs: number): void {
     const owed = new Set<Position>();
+    const unreadable = () => this.#context.events.dropped("unreadable", session.clientId);
     if (session.isRecorded) session.outbox.walkOwed(0, Infinity, ({ position }) => owed.add(position));
     for (const subscription of subscriptions) {
       const identifier = subscription.subscriptionIdentifier;
@@ -238,7 +239,7 @@ export class Subscriptions {
       const origin = identifier === 0 ? null : { identifiers, group: null, ordinal: 0 };
       this.#retained.match(subscription.filter, nowMs, (message, position) => {
         this.#sendOneRetained(session, subscription.qos, message, position, origin, owed, nowMs);
-      });
+      }, unreadable);
     }
   }
 

@@ -30,6 +30,7 @@ export const DROP_REASONS = [
   "session_ended",
   "no_member",
   "not_authorized",
+  "unreadable",
 ] as const;
 
 /** One entry of `DROP_REASONS`. */
@@ -97,6 +98,7 @@ export class Counters {
     session_ended: 0,
     no_member: 0,
     not_authorized: 0,
+    unreadable: 0,
   };
   /** Clients refused, by the reason that `docs/refusals.md` explains. */
   readonly connectsRefused = new LabelledCounter();
@@ -173,6 +175,8 @@ export class Counters {
         return void dropped.no_member++;
       case "not_authorized":
         return void dropped.not_authorized++;
+      case "unreadable":
+        return void dropped.unreadable++;
     }
   }
 

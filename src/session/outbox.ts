@@ -168,9 +168,9 @@ export class Outbox {
       queue.shift();
       counters.messagesQueued--;
       const position = queue.position;
-      store.read(position, WAITING);
       const retain = (queue.flags & RETAIN_FLAG) !== 0;
-      if (WAITING.isExpired(nowMs)) events.dropped("expired", recipient.clientId);
+      if (!store.read(position, WAITING)) events.dropped("unreadable", recipient.clientId);
+      else if (WAITING.isExpired(nowMs)) events.dropped("expired", recipient.clientId);
       else if (recipient.mayReceive(WAITING)) {
         encoder.begin(WAITING, nowMs, 1);
         if (!isQos0) {
@@ -326,7 +326,7 @@ export class Outbox {
 
   #resend(inflight: InflightWindow, nowMs: number): void {
     const recipient = this.#recipient;
-    const { store, encoder, counters, limits } = this.#context;
+    const { store, encoder, counters, limits, events } = this.#context;
     for (let released = inflight.nextRelease(); released !== 0; released = inflight.nextRelease()) {
       recipient.acknowledge(AckHeader.PUBREL, released, 0);
     }
@@ -337,11 +337,12 @@ export class Outbox {
       const packetId = inflight.packetIdToResend;
       const identifiers = identifiersOf(inflight.originOf(slot));
       const qosBits = inflight.stateOf(slot) === InflightState.AWAITING_PUBACK ? 2 : 4;
-      store.read(position, WAITING);
-      encoder.begin(WAITING, nowMs, 1);
+      const isRead = store.read(position, WAITING);
+      if (isRead) encoder.begin(WAITING, nowMs, 1);
+      else events.dropped("unreadable", recipient.clientId);
       const flags = DUP | qosBits | (inflight.retainOf(slot) ? 1 : 0);
       // Its expiry counts no more: delivery has begun. [MQTT-4.3.3-7]
-      if (recipient.writePublish(WAITING, flags, packetId, identifiers)) {
+      if (isRead && recipient.writePublish(WAITING, flags, packetId, identifiers)) {
         inflight.noteResent(size);
       } else {
         counters.messagesInflight--;

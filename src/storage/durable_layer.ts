@@ -52,7 +52,12 @@ const open = Effect.fnUntraced(function* () {
   const health = yield* StorageHealthService;
   const { storage } = configStore.current();
   const volatile = new MemoryLog(storage.memoryBufferBytes);
-  const store = new DurableMessageStore({ ...opened, volatile, compactor: compaction.compactor });
+  const store = new DurableMessageStore({
+    ...opened,
+    volatile,
+    compactor: compaction.compactor,
+    unreadable: (position, cause) => health.unreadable(position, cause),
+  });
   store.record = storage.wal.record;
   yield* configStore.subscribe(({ storage: { memoryBufferBytes, wal } }) => {
     volatile.bytesMax = memoryBufferBytes;

@@ -20,6 +20,7 @@ import { messageSize, type ProgressKind, readMessage, RecordType } from "./log/r
 import type { WriteAheadLog } from "./log/write_ahead_log.ts";
 import { type MessageStore, STORE_FULL } from "./message_store.ts";
 import type { OwedWalk, RecoveredState } from "./model/durable_state.ts";
+import { StorageFailed } from "./model/errors.ts";
 import type { SessionNumbers } from "./model/session_numbers.ts";
 import type { GroupOrdinal, Position, Route, SessionChange, SessionNumber } from "./model/stored.ts";
 import type { MemoryLog } from "./volatile/memory_log.ts";
@@ -32,6 +33,8 @@ export interface DurableStoreParts {
   readonly compactor: Compactor;
   /** For messages that are not logged. */
   readonly volatile: MemoryLog;
+  /** Told of every message that cannot be read back. */
+  readonly unreadable: (position: Position, cause: StorageFailed) => void;
   readonly numbers: SessionNumbers;
   /** Gives away what was found at the start, once. */
   readonly takeRecovered: () => RecoveredState | undefined;
@@ -52,6 +55,7 @@ export class DurableMessageStore {
   readonly #archive: Archive;
   readonly #compactor: Compactor;
   readonly #volatile: MemoryLog;
+  readonly #unreadable: (position: Position, cause: StorageFailed) => void;
   readonly #numbers: SessionNumbers;
   /** Bytes of the log at the last look at the free space. */
   #checkedBytes = 0;
@@ -63,6 +67,7 @@ export class DurableMessageStore {
     this.#archive = parts.archive;
     this.#compactor = parts.compactor;
     this.#volatile = parts.volatile;
+    this.#unreadable = parts.unreadable;
     this.#numbers = parts.numbers;
     this.takeRecovered = parts.takeRecovered;
   }
@@ -159,20 +164,32 @@ export class DurableMessageStore {
     this.#compactor.owedWalk = walk;
   }
 
-  read(position: Position, into: Message): void {
-    if (position >= VOLATILE_FROM) return this.#volatile.read(position - VOLATILE_FROM, into);
-    if (position < this.#archive.endLsn) return this.#archive.read(position, into);
-    const place = this.#place;
-    this.#log.locate(position, place);
-    readMessage(place.buffer, place.start, into);
+  read(position: Position, into: Message): boolean {
+    try {
+      if (position >= VOLATILE_FROM) this.#volatile.read(position - VOLATILE_FROM, into);
+      else if (position < this.#archive.endLsn) this.#archive.read(position, into);
+      else {
+        const place = this.#place;
+        this.#log.locate(position, place);
+        readMessage(place.buffer, place.start, into);
+      }
+      return true;
+    } catch (cause) {
+      return this.#failedToRead(position, cause);
+    }
   }
 
   sizeOf(position: Position): number {
-    if (position >= VOLATILE_FROM) return this.#volatile.sizeOf(position - VOLATILE_FROM);
-    if (position < this.#archive.endLsn) return this.#archive.sizeOf(position);
-    const place = this.#place;
-    this.#log.locate(position, place);
-    return messageSize(place.buffer, place.start);
+    try {
+      if (position >= VOLATILE_FROM) return this.#volatile.sizeOf(position - VOLATILE_FROM);
+      if (position < this.#archive.endLsn) return this.#archive.sizeOf(position);
+      const place = this.#place;
+      this.#log.locate(position, place);
+      return messageSize(place.buffer, place.start);
+    } catch (cause) {
+      this.#failedToRead(position, cause);
+      return 0;
+    }
   }
 
   retain(position: Position): void {
@@ -184,6 +201,12 @@ export class DurableMessageStore {
   release(position: Position): void {
     if (position >= VOLATILE_FROM) return this.#volatile.release(position - VOLATILE_FROM);
     if (this.#log.references.release(position)) this.#log.freed(position);
+  }
+
+  #failedToRead(position: Position, cause: unknown): false {
+    if (!(cause instanceof StorageFailed)) throw cause;
+    this.#unreadable(position, cause);
+    return false;
   }
 }
 

@@ -27,7 +27,9 @@
  *  - `commit()` writes everything appended so far before it returns (to where a killed process leaves it behind), so
  *    that the caller may let packets go that speak of it; what has to be *safe* first waits for `committed`;
  *  - `read` answers for every position that holds a reference; its view is valid until the next `read`, whatever is
- *    appended or released meanwhile, as long as the reference stays.
+ *    appended or released meanwhile, as long as the reference stays;
+ *  - what a device damaged or cannot read any more is never handed out: `read` says so, the operator has been told then,
+ *    and the caller counts the message as dropped (`unreadable`) for each receiver that does not get it.
  */
 import * as Context from "effect/Context";
 import * as Effect from "effect/Effect";
@@ -110,9 +112,9 @@ export class MessageStore extends Context.Service<MessageStore, {
   whenCommitted(listener: CommitListener): () => void;
   /** Sets the walk over what is owed. */
   setOwedWalk(walk: OwedWalk): void;
-  /** Fills `into` with the message at `position`; see the obligations above. */
-  read(position: Position, into: Message): void;
-  /** Stored size of the message at `position` in bytes: topic, properties and payload. */
+  /** Fills `into` with the message at `position`, see the obligations above; false when it cannot be read. */
+  read(position: Position, into: Message): boolean;
+  /** Stored size of the message at `position` in bytes: topic, properties and payload; 0 when it cannot be read. */
   sizeOf(position: Position): number;
   /** Takes one more reference. */
   retain(position: Position): void;
@@ -197,8 +199,9 @@ export class MemoryMessageStore implements Context.Service.Shape<typeof MessageS
 
   setOwedWalk(): void {}
 
-  read(position: Position, into: Message): void {
+  read(position: Position, into: Message): boolean {
     this.#log.read(position, into);
+    return true;
   }
 
   sizeOf(position: Position): number {

@@ -14,7 +14,9 @@ import { type CommitPolicy, type CommitSurroundings, GroupCommit } from "./log/g
 import { FIRST_LSN } from "./log/segment.ts";
 import { WriteAheadLog } from "./log/write_ahead_log.ts";
 import type { RecoveredState } from "./model/durable_state.ts";
+import type { StorageFailed } from "./model/errors.ts";
 import { SessionNumbers } from "./model/session_numbers.ts";
+import type { Position } from "./model/stored.ts";
 import { recover, type RecoveryReport, type SegmentInfo } from "./recovery/recovery.ts";
 import { MemoryLog } from "./volatile/memory_log.ts";
 
@@ -43,6 +45,8 @@ export interface OpenLogOptions {
 /** What the store is built from. */
 export interface StoreOptions extends OpenLogOptions {
   readonly compactionPolicy: CompactionPolicy;
+  /** Told of every message that cannot be read back. */
+  readonly unreadable: (position: Position, cause: StorageFailed) => void;
 }
 
 /** The log after recovery, and what the rest of the store goes on from. */
@@ -80,7 +84,9 @@ export function openStore(options: StoreOptions): OpenedStore {
   const opened = openLog(options);
   const compactor = openCompactor(opened, options);
   const volatile = new MemoryLog(options.memoryBytesMax);
-  return { ...opened, compactor, volatile, store: new DurableMessageStore({ ...opened, compactor, volatile }) };
+  const { unreadable } = options;
+  const store = new DurableMessageStore({ ...opened, compactor, volatile, unreadable });
+  return { ...opened, compactor, volatile, store };
 }
 
 /**

@@ -6,6 +6,7 @@
  *   low          free space below the minimum         it is back
  *   failed       a write or sync failed               never: the device is not to be trusted until somebody looked
  *   compaction   the compactor failed                 a pass that succeeds
+ *   read         a message could not be read back     never: as for `failed`
  */
 import * as Context from "effect/Context";
 import * as Effect from "effect/Effect";
@@ -13,9 +14,10 @@ import * as Layer from "effect/Layer";
 import { Log, type LogWriter } from "../logging/log.ts";
 import { Readiness } from "../metrics/readiness.ts";
 import type { StorageFailed } from "./model/errors.ts";
+import type { Position } from "./model/stored.ts";
 
 /** One reason for the store not to be well. */
-export type Ailment = "full" | "low" | "failed" | "compaction";
+export type Ailment = "full" | "low" | "failed" | "compaction" | "read";
 
 /** See the head of this file. */
 export class StorageHealth {
@@ -36,9 +38,8 @@ export class StorageHealth {
   /** An ailment began, or goes on. Logged when it begins. */
   begin(ailment: Ailment, message: string, fields: Readonly<Record<string, unknown>>): void {
     if (this.#ailments.has(ailment)) return;
-    this.#ailments.set(ailment, message);
     this.#logger.write("error", message, fields);
-    this.#tell();
+    this.#set(ailment, message);
   }
 
   /** An ailment is over. Logged when there was one. */
@@ -67,10 +68,22 @@ export class StorageHealth {
     });
   }
 
+  /** A message could not be read back; there may be thousands of them. */
+  unreadable(position: Position, cause: StorageFailed): void {
+    const message = "a message cannot be read back and is not delivered; check the device";
+    this.#logger.limited("unreadable", "error", message, { position, segment: cause.path, error: cause.message });
+    if (!this.has("read")) this.#set("read", message);
+  }
+
   /** What could not be written is safe now. */
   recovered(): void {
     this.end("full", "there is space for the log again");
     if (this.has("failed")) this.#logger.write("warn", "the log goes on in a fresh segment; check the device");
+  }
+
+  #set(ailment: Ailment, message: string): void {
+    this.#ailments.set(ailment, message);
+    this.#tell();
   }
 
   #tell(): void {

@@ -71,7 +71,7 @@ function heldFacts(world: World): string[] {
     world.core.retained.match(filter, world.nowMs, (_, position) => {
       // What is not on record, as the broker's own numbers, has nothing to agree with.
       if (position < VOLATILE_FROM) facts.push(`retained @${position}`);
-    });
+    }, () => assert.fail("a Retained Message cannot be read"));
   }
   const visit = (number: number, owed: OwedMessage) => {
     // What a Session that is not recorded holds is nobody's after a start, unless its group has a recorded member.

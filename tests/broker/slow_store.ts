@@ -192,7 +192,7 @@ export class SlowStore {
 
   setOwedWalk(): void {}
 
-  read(position: Position, into: Message): void {
+  read(position: Position, into: Message): boolean {
     const { stored } = this.#at(position);
     this.#view?.bytes.fill(0xee);
     const bytes = stored.bytes.slice();
@@ -205,6 +205,7 @@ export class SlowStore {
     into.qos = stored.qos;
     into.retain = stored.retain;
     into.expiresAtMs = stored.expiresAtMs;
+    return true;
   }
 
   sizeOf(position: Position): number {

@@ -287,3 +287,24 @@ Deno.test("Session that ends gives the store its memory back", () => {
   rig.session.end();
   assert(rig.store.bytesHeld <= baseline + 8 * 1_048_576);
 });
+
+Deno.test("Session drops a queued message that cannot be read, and sends the others", () => {
+  const rig = new SessionRig();
+  publishNumbers(rig, 3);
+  rig.store.unreadable.add("2");
+  assert.deepEqual(payloadsOnConnect(rig), ["1", "3"]);
+  rig.assertDropped({ unreadable: 1 });
+  rig.assertHolds({ inflight: 2, references: 2 });
+});
+
+Deno.test("Session does not send again what cannot be read any more, and sends the others again", () => {
+  const rig = new SessionRig();
+  rig.connect();
+  for (const qos of [1, 2] as const) for (const payload of [`a${qos}`, `b${qos}`]) rig.publish(payload, { qos });
+  rig.disconnect();
+  rig.sink.take();
+  rig.store.unreadable.add("a1").add("b2");
+  assert.deepEqual(payloadsOnConnect(rig), ["b1", "a2"]);
+  rig.assertDropped({ unreadable: 2 });
+  rig.assertHolds({ inflight: 2, references: 2 });
+});

@@ -61,6 +61,8 @@ export class CountingStore extends MemoryMessageStore {
   readonly progress: Progress[] = [];
   /** By position. */
   readonly payloads = new Map<number, string>();
+  /** Payloads of messages that cannot be read any more. */
+  readonly unreadable = new Set<string>();
   readonly #references = new Map<number, number>();
 
   /** References held, of all messages. */
@@ -84,6 +86,10 @@ export class CountingStore extends MemoryMessageStore {
     const left = this.#references.get(position)! - 1;
     if (left === 0) this.#references.delete(position);
     else this.#references.set(position, left);
+  }
+
+  override read(position: number, into: Message): boolean {
+    return !this.unreadable.has(this.payloads.get(position)!) && super.read(position, into);
   }
 
   override sizeOf(position: number): number {

@@ -226,8 +226,8 @@ export class NotedStore {
     this.#store.setOwedWalk(walk);
   }
 
-  read(position: Position, into: Message): void {
-    this.#store.read(position, into);
+  read(position: Position, into: Message): boolean {
+    return this.#store.read(position, into);
   }
 
   sizeOf(position: Position): number {

@@ -164,6 +164,9 @@ export class Machine {
           },
           fatal: (cause) => this.fatal = cause,
         },
+        unreadable: (_position, cause) => {
+          throw cause;
+        },
       });
     } catch (failure) {
       checkpoint.close();

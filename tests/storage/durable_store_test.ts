@@ -52,6 +52,7 @@ function openReal(memoryBytesMax: number): StoreUnderTest {
       return cancel;
     },
     failures: { slowSync: () => {}, outOfSpace: fail, poisoned: fail, fatal: fail, recovered: () => {} },
+    unreadable: (_position, cause) => fail(cause),
   });
   // What was asked for, and who waits until it is heard of.
   let asked = 0;

@@ -50,6 +50,17 @@ Deno.test("StorageHealth never forgets that the device failed", () => {
   assert.notEqual(reasons.at(-1), undefined);
 });
 
+Deno.test("StorageHealth names what cannot be read back, and never forgets it", () => {
+  const { health, lines, reasons } = newHealth();
+  const damaged = new StorageFailed({ operation: "read", path: "x.wal", reason: "corrupt", detail: "damaged" });
+  health.unreadable(64, damaged);
+  health.unreadable(128, damaged);
+  assert.match(lines[0]!, /^error a message cannot be read back/);
+  assert.equal(lines.length, 2, "the logger holds back what is too much");
+  assert.deepEqual(reasons, ["storage: a message cannot be read back and is not delivered; check the device"]);
+  assert.equal(health.has("read"), true);
+});
+
 Deno.test("StorageHealth is not well until every ailment is over", () => {
   const { health, reasons } = newHealth();
   health.begin("low", "low", {});

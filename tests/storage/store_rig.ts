@@ -14,7 +14,7 @@ import type { CompactionPolicy } from "../../src/storage/compaction/compactor.ts
 import type { CommitPolicy } from "../../src/storage/log/group_commit.ts";
 import { SEGMENT_HEADER_BYTES } from "../../src/storage/log/segment.ts";
 import type { RecoveredState } from "../../src/storage/model/durable_state.ts";
-import type { StorageFailed } from "../../src/storage/model/errors.ts";
+import { StorageFailed } from "../../src/storage/model/errors.ts";
 import { type OpenedStore, openStore, type StoreOptions } from "../../src/storage/open_store.ts";
 import { Random } from "../support/random.ts";
 import { type CrashKind, FaultyDisk } from "./disk/faulty_disk.ts";
@@ -248,6 +248,7 @@ export class StoreRig {
         fatal: note("fatal"),
         recovered: () => this.failures.push("recovered"),
       },
+      unreadable: (position, cause) => this.failures.push(`unreadable ${position} ${cause.reason}`),
     });
   }
 
@@ -359,10 +360,13 @@ export function messageOf({ topic = "t", payload = "payload", qos = 1, retain = 
   return message;
 }
 
-/** The payload of a message of a store, as text. */
-export function payloadAt(store: { read(position: number, into: Message): void }, position: number): string {
+/** The payload of a message of a store, as text. @throws StorageFailed when it cannot be read. */
+export function payloadAt(store: { read(position: number, into: Message): boolean }, position: number): string {
   const message = new Message();
-  store.read(position, message);
+  if (!store.read(position, message)) {
+    const detail = `the store gives nothing at ${position}`;
+    throw new StorageFailed({ operation: "read", path: WAL, reason: "corrupt", detail });
+  }
   return DECODER.decode(message.payloadBytes.subarray(message.payloadStart, message.payloadEnd));
 }
 

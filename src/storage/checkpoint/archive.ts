@@ -59,7 +59,7 @@ export class Archive {
       const gap = position - window.at(-1)!.position;
       return gap > 0 && gap < FOLLOWS_BYTES_MAX;
     });
-    const window = this.#checkpoint.readMessages(position, follows ? WINDOW_MESSAGES : 1, WINDOW_BYTES);
+    const window = this.#read(position, follows ? WINDOW_MESSAGES : 1);
     if (window[0]?.position !== position) {
       const detail = `position ${position} is not among the archived messages`;
       throw new StorageFailed({ operation: "read", path: "the database", reason: "corrupt", detail });
@@ -67,6 +67,16 @@ export class Archive {
     if (windows.length >= WINDOWS_MAX) windows.shift();
     windows.push(window);
     return window[0];
+  }
+
+  /** Where not all of them can be read, the first may. */
+  #read(position: number, messages: number): readonly ArchivedMessage[] {
+    try {
+      return this.#checkpoint.readMessages(position, messages, WINDOW_BYTES);
+    } catch (cause) {
+      if (messages === 1 || !(cause instanceof StorageFailed)) throw cause;
+      return this.#checkpoint.readMessages(position, 1, WINDOW_BYTES);
+    }
   }
 }
 

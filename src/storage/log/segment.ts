@@ -138,6 +138,22 @@ export function sealBlock(
   buffer.words[word + 1] = crc32(buffer.bytes.subarray(start + 8, end));
 }
 
+/**
+ * Bytes of the block whose header seems to be at `start`, or 0 when there is none: nothing of it is proven yet.
+ *
+ * @param lsn Of that place.
+ */
+export function claimedBlockBytes(buffer: LogBuffer, start: number, lsn: number): number {
+  if (buffer.words[start >> 2] !== BLOCK_MAGIC || buffer.doubles[(start >> 3) + 1] !== lsn) return 0;
+  const bytes = buffer.words[(start >> 2) + 4]!;
+  return bytes < BLOCK_HEADER_BYTES || bytes % 8 !== 0 || bytes > BLOCK_BYTES_MAX ? 0 : bytes;
+}
+
+/** Bytes of the block at `start`, or 0 when it is not whole: its checksum is what says so. */
+export function wholeBlockBytes(buffer: LogBuffer, start: number, size: number, lsn: number): number {
+  return problemOfBlock(buffer, start, size, lsn, "checksum") === undefined ? buffer.words[(start >> 2) + 4]! : 0;
+}
+
 /** One whole block, as offsets into the buffer it was found in. */
 export interface Block {
   readonly kind: "block";

@@ -10,6 +10,7 @@ import { BrokerCore } from "../../../src/broker/broker_core.ts";
 import { Counters } from "../../../src/metrics/counters.ts";
 import type { SessionLimits } from "../../../src/session/session_limits.ts";
 import { asMessageStore } from "../../../src/storage/durable_store.ts";
+import type { RecoveredState } from "../../../src/storage/model/durable_state.ts";
 import { ALL_PERMITTED } from "../../../src/topics/permissions.ts";
 import { TopicCache } from "../../../src/topics/topic.ts";
 import { makeGuards } from "../../broker/guards.ts";
@@ -31,10 +32,15 @@ export class DiskBroker implements ClientWorld {
   constructor(rig: StoreRig, limits: Partial<SessionLimits> = {}) {
     this.#rig = rig;
     // The rig has taken what was recovered, which is handed out once.
-    const { recovered } = rig;
+    let recovered: RecoveredState | undefined = rig.recovered;
+    const takeRecovered = () => {
+      const taken = recovered;
+      recovered = undefined;
+      return taken;
+    };
     const port = new Proxy(asMessageStore(rig.store), {
       get: (store, name) => {
-        if (name === "takeRecovered") return () => recovered;
+        if (name === "takeRecovered") return takeRecovered;
         if (name === "whenCommitted") return (listener: (committed: number) => void) => this.#listen(listener);
         const value: unknown = Reflect.get(store, name, store);
         return typeof value === "function" ? value.bind(store) : value;
@@ -139,6 +145,7 @@ export class DiskBroker implements ClientWorld {
   }
 }
 
+const ASK = askBy(Effect.runFork);
 /** Turns and syncs that one packet leads to, and some more. */
 const ROUNDS = 6;
 const LIMITS: SessionLimits = {
@@ -162,5 +169,3 @@ const LIMITS: SessionLimits = {
   isRecheckedOnDeliver: false,
   inflightBytesMax: 0,
 };
-
-const ASK = askBy(Effect.runFork);

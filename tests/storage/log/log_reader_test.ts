@@ -4,8 +4,16 @@
  */
 import assert from "node:assert/strict";
 import { Message } from "../../../src/protocol/message.ts";
+import { LogBuffer } from "../../../src/storage/log/log_buffer.ts";
 import { LogReader } from "../../../src/storage/log/log_reader.ts";
 import { readMessage } from "../../../src/storage/log/record.ts";
+import {
+  BLOCK_HEADER_BYTES,
+  FIRST_LSN,
+  sealBlock,
+  SEGMENT_HEADER_BYTES,
+  segmentName,
+} from "../../../src/storage/log/segment.ts";
 import { StorageFailed } from "../../../src/storage/model/errors.ts";
 import { FaultyDisk } from "../disk/faulty_disk.ts";
 import { HandleWatch } from "../disk/handle_watch.ts";
@@ -78,7 +86,8 @@ Deno.test("LogReader costs a small read for a message that nobody reads on from"
     return { ...file, read: (into, start, end, at) => (bytes += end - start, file.read(into, start, end, at)) };
   };
   for (const index of [3_999, 10, 2_000, 700]) textAt(subject, subject.positions[0]![index]!);
-  assert(bytes <= 4 * 8_192, `${bytes} bytes for four messages`);
+  // Each with its block of ten messages, which has to be found and checked as a whole.
+  assert(bytes <= 4 * 32_768, `${bytes} bytes for four messages`);
   subject.reader.close();
 });
 
@@ -117,9 +126,99 @@ Deno.test("LogReader says where there is no message", () => {
   assert.throws(() => subject.reader.find(8), isCorrupt);
   assert.throws(() => subject.reader.find(2 ** 40), isCorrupt);
   subject.disk.fail("read", 1, "io");
-  assert.throws(() => subject.reader.find(first![1]!), (failure) => {
-    return failure instanceof StorageFailed && failure.reason === "io";
-  });
-  assert.equal(textAt(subject, first![1]!), "0.1", "a failed read spoils nothing");
+  assert.equal(textAt(subject, first![1]!), "0.1", "a read that fails once spoils nothing");
   subject.reader.close();
 });
+
+function assertUnreadable({ reader }: Subject, position: number): void {
+  assert.throws(() => reader.find(position), (failure) => {
+    return failure instanceof StorageFailed && failure.reason === "corrupt" && failure.path === `${WAL}/${FIRST}`;
+  });
+}
+
+Deno.test("LogReader gives nothing of a block that is not whole, and all of its neighbours", () => {
+  for (const what of ["flipped", "unreadable"]) {
+    for (const order of ["forwards", "backwards"]) {
+      const subject = newReader(1, 40, 500);
+      const [positions] = subject.positions;
+      const at = fileOffset(positions![14]!) + 200;
+      if (what === "flipped") subject.disk.flipByte(`${WAL}/${FIRST}`, at, 1);
+      else subject.disk.breakRange(`${WAL}/${FIRST}`, at, at + 1);
+      const indexes = [...positions!.keys()];
+      if (order === "backwards") indexes.reverse();
+      const got = indexes.filter((index) => isReadable(subject, positions![index]!, `0.${index}`));
+      // The device loses a page, of which the block of each part is damaged.
+      const [from, to] = what === "flipped" ? [at, at + 1] : [at - at % 4_096, at - at % 4_096 + 4_096];
+      const isWhole = (index: number) => {
+        const first = index - index % 10;
+        const start = fileOffset(positions![first]!) - BLOCK_HEADER_BYTES;
+        const end = first + 10 < 40 ? fileOffset(positions![first + 10]!) - BLOCK_HEADER_BYTES : Infinity;
+        return start >= to || end <= from;
+      };
+      assert.deepEqual(got, indexes.filter(isWhole), `${what}, ${order}`);
+      assert(!got.includes(14), "the damaged one is not given");
+      subject.reader.close();
+    }
+  }
+});
+
+function isReadable(subject: Subject, position: number, text: string): boolean {
+  try {
+    assert.equal(textAt(subject, position), text);
+    return true;
+  } catch (failure) {
+    if (!(failure instanceof StorageFailed)) throw failure;
+    return false;
+  }
+}
+
+Deno.test("LogReader does not read again what it knows to be damaged", () => {
+  const subject = newReader(1, 40, 500);
+  const [positions] = subject.positions;
+  const at = fileOffset(positions![14]!) + 200;
+  subject.disk.breakRange(`${WAL}/${FIRST}`, at, at + 1);
+  assertUnreadable(subject, positions![10]!);
+  const reads = subject.disk.count("read");
+  for (let index = 10; index < 20; index++) assertUnreadable(subject, positions![index]!);
+  assert.equal(subject.disk.count("read"), reads);
+  subject.reader.close();
+});
+
+Deno.test("LogReader is not misled by a payload that looks like the header of a block", () => {
+  const log = new LogWriter();
+  const first = log.publish({ topic: "t", payload: "x".repeat(2_000) });
+  const second = log.publish({ topic: "t", payload: "second" });
+  log.block();
+  log.segment();
+  const [{ firstLsn, endLsn, name }] = log.segments as [typeof log.segments[number]];
+  const disk = new FaultyDisk();
+  disk.makeDirectory(WAL);
+  log.save(disk, WAL);
+  const path = `${WAL}/${name}`;
+  const bytes = new LogBuffer((disk.contents(path).length + 7) & ~7);
+  bytes.bytes.set(disk.contents(path));
+  // Within the first payload, with the right LSN and a length that covers the second message; then the block is sealed anew.
+  const forged = fileOffset(first) + 1_000 & ~7;
+  const block = fileOffset(firstLsn);
+  const end = fileOffset(endLsn);
+  sealBlock(bytes, forged, end, forged + firstLsn - 64, 1, 0, 0);
+  bytes.bytes[forged + 40]! ^= 1;
+  sealBlock(bytes, block, end, firstLsn, 2, 0, firstLsn);
+  const file = disk.open(path, "write");
+  file.write(bytes.bytes, 0, end, 0);
+  file.close();
+  const reader = new LogReader(disk, () => ({ path, firstLsn, endLsn }));
+  reader.find(second);
+  const message = new Message();
+  readMessage(reader.buffer, reader.start, message);
+  const payload = message.payloadBytes.subarray(message.payloadStart, message.payloadEnd);
+  assert.equal(new TextDecoder().decode(payload), "second");
+  reader.close();
+});
+
+/** Of an LSN of the first segment. */
+function fileOffset(lsn: number): number {
+  return lsn - FIRST_LSN + SEGMENT_HEADER_BYTES;
+}
+
+const FIRST = segmentName(FIRST_LSN);
