@@ -3,6 +3,7 @@
  * known here, and nothing is changed: a directory that a broker is working on may be read.
  */
 import type { Disk } from "../disk/disk.ts";
+import { salvage } from "../disk/salvage.ts";
 import { StorageFailed } from "../model/errors.ts";
 import { LogBuffer } from "./log_buffer.ts";
 import { decodeSegmentHeader, parseSegmentName, SEGMENT_HEADER_BYTES, type SegmentHeader } from "./segment.ts";
@@ -47,27 +48,35 @@ export function readSegmentHead(disk: Disk, path: string): SegmentHead {
   const file = disk.open(path, "read");
   try {
     const bytes = new Uint8Array(SEGMENT_HEADER_BYTES);
-    const read = file.read(bytes, 0, SEGMENT_HEADER_BYTES, 0);
+    let isReadable = true;
+    const read = salvage(file, bytes, 0, SEGMENT_HEADER_BYTES, 0, () => isReadable = false);
     return {
       fileBytes: file.size(),
       header: decodeSegmentHeader(bytes.subarray(0, read)),
-      isUnborn: read < SEGMENT_HEADER_BYTES || bytes.every((byte) => byte === 0),
+      isUnborn: isReadable && (read < SEGMENT_HEADER_BYTES || bytes.every((byte) => byte === 0)),
     };
   } finally {
     file.close();
   }
 }
 
-/** Reads whole segments, one after the other, into memory that is used again. */
+/** Reads whole segments, one after the other, into memory that is used again. What cannot be read is zeros. */
 export class SegmentReader {
   /** The file that was read last, from its first byte; what stands behind `size` means nothing. */
   buffer = new LogBuffer(0);
   /** Bytes of that file. */
   size = 0;
   readonly #disk: Disk;
+  /** Pages of the file that could not be read, as offsets in it. */
+  #unreadable: { readonly from: number; readonly to: number }[] = [];
 
   constructor(disk: Disk) {
     this.#disk = disk;
+  }
+
+  /** True when some of the file from `start` to below `end` could not be read. */
+  isUnreadable(start: number, end: number): boolean {
+    return this.#unreadable.some(({ from, to }) => from < end && to > start);
   }
 
   /**
@@ -80,7 +89,8 @@ export class SegmentReader {
     try {
       const size = file.size();
       if (size > this.buffer.bytes.length) this.buffer = makeRoom(path, size);
-      this.size = file.read(this.buffer.bytes, 0, size, 0);
+      this.#unreadable = [];
+      this.size = salvage(file, this.buffer.bytes, 0, size, 0, (from, to) => this.#unreadable.push({ from, to }));
     } finally {
       file.close();
     }

@@ -6,6 +6,22 @@ import type { LogBuffer } from "../log/log_buffer.ts";
 import { PUBLISH_HEADER_BYTES, recordBytes, RecordType, recordType, validateRecord } from "../log/record.ts";
 import { BLOCK_HEADER_BYTES } from "../log/segment.ts";
 
+/** Something that was in the log and cannot be read any more. */
+export interface Loss {
+  readonly firstLsn: number;
+  /** The same as `firstLsn` when damage was found but nothing is missing. */
+  readonly endLsn: number;
+  /** Path of the segment. */
+  readonly segment: string;
+  readonly reason: string;
+  /** Topic Names of messages in it, as far as they can be read; the first ten. */
+  readonly topics: readonly string[];
+  /** Records in it, when that can be read. */
+  readonly records?: number;
+  /** True when an earlier start has met and reported it. */
+  readonly isKnown: boolean;
+}
+
 /** What a damaged piece seems to have held. */
 export interface DamagedContents {
   /** Topic Names, each once, at most `TOPICS_MAX`. */

@@ -21,7 +21,8 @@ import { SegmentReader } from "../log/segment_files.ts";
 import { finishReplacement } from "../log/segment_replacement.ts";
 import type { RecoveredState } from "../model/durable_state.ts";
 import { StorageFailed } from "../model/errors.ts";
-import { readDamaged } from "./damaged_block.ts";
+import { type Loss, readDamaged } from "./damaged_block.ts";
+import { KnownDamage } from "./known_damage.ts";
 import { QueueReplay, type Unrouted } from "./queue_replay.ts";
 import { BROKEN, QUARANTINE, type Repair, repair } from "./repairs.ts";
 import type { Shortfall } from "./replay_result.ts";
@@ -40,22 +41,8 @@ export interface SegmentInfo {
   readonly records: number;
   /** True when its messages may name routes of the segment before it. */
   readonly isContinuation: boolean;
-}
-
-/** Something that was in the log and cannot be read any more. */
-export interface Loss {
-  readonly firstLsn: number;
-  /** The same as `firstLsn` when damage was found but nothing is missing. */
-  readonly endLsn: number;
-  /** Path of the segment. */
-  readonly segment: string;
-  readonly reason: string;
-  /** Topic Names of messages in it, as far as they can be read; the first ten. */
-  readonly topics: readonly string[];
-  /** Records in it, when that can be read. */
-  readonly records?: number;
-  /** True when an earlier start has met and reported it. */
-  readonly isKnown: boolean;
+  /** What of it is no whole block, and was told. */
+  readonly damage: readonly Damage[];
 }
 
 /** What a start has found, for logs and metrics. */
@@ -128,6 +115,7 @@ interface FoundInSegment {
   tornBytes: number;
   lastWrittenMs: number;
   records: number;
+  readonly damage: Damage[];
 }
 
 class Recovery {
@@ -218,12 +206,12 @@ class Recovery {
     const reader = this.#reader;
     reader.read(path);
     const size = Math.min(reader.size, limit - firstLsn + SEGMENT_HEADER_BYTES);
-    const isKnown = this.#isKnown(path);
+    const known = new KnownDamage(this.#disk, segment);
     const lossesBefore = this.#losses.length;
     let isHeaderMissed = segment.kind === "headless";
-    const found = { endLsn: firstLsn, tornBytes: 0, lastWrittenMs: 0, records: 0 };
+    const found: FoundInSegment = { endLsn: firstLsn, tornBytes: 0, lastWrittenMs: 0, records: 0, damage: [] };
     for (const item of readBlocks(reader.buffer, size, firstLsn, this.#options.validation)) {
-      if (item.kind === "damage" && this.#isTorn(item, isKnown, isYoungest)) {
+      if (item.kind === "damage" && this.#isTorn(item, segment, known, isYoungest)) {
         this.#isOver = true;
         if (found.endLsn === firstLsn) return false;
         found.tornBytes = reader.size - (item.lsn - firstLsn + SEGMENT_HEADER_BYTES);
@@ -231,29 +219,30 @@ class Recovery {
       }
       if (isHeaderMissed) {
         const reason = "the header of the segment is damaged; its blocks are read by the name of its file";
-        this.#lose({ firstLsn, endLsn: firstLsn, segment: path, reason, topics: [], isKnown });
+        this.#lose({ firstLsn, endLsn: firstLsn, segment: path, reason, topics: [], isKnown: known.isOfHeader });
         isHeaderMissed = false;
       }
       if (item.kind === "damage") {
-        this.#noteDamage(item, segment, limit, isKnown);
+        found.damage.push(item);
+        this.#noteDamage(item, segment, limit, known.covers(item));
         continue;
       }
-      this.#replayBlock(item, path, isKnown);
+      this.#replayBlock(item, path, known.hasCopy);
       found.endLsn = item.lsn + item.end - item.start;
       found.lastWrittenMs = item.writtenMs;
       found.records += item.records;
     }
     this.#accountedLsn = Math.max(this.#accountedLsn, found.endLsn);
-    const isDamaged = this.#losses.length > lossesBefore;
-    if (found.endLsn > firstLsn) this.#keep(segment, found, isDamaged && !isKnown);
+    const losses = this.#losses.slice(lossesBefore);
+    if (found.endLsn > firstLsn) this.#keep(segment, found, losses.some((loss) => !loss.isKnown));
     // Nothing in it is whole: it would only be in the way of the segments.
     else if (isEmpty(segment)) this.#repairs.push({ kind: "remove", path });
-    else this.#repairs.push({ kind: "move", path, suffix: isDamaged ? QUARANTINE : BROKEN });
+    else this.#repairs.push({ kind: "move", path, suffix: losses.length > 0 ? QUARANTINE : BROKEN });
     return true;
   }
 
   #keep({ path, firstLsn, head, kind }: SurveyedSegment, found: FoundInSegment, isNewlyDamaged: boolean): void {
-    const { endLsn, tornBytes, lastWrittenMs, records } = found;
+    const { endLsn, tornBytes, lastWrittenMs, records, damage } = found;
     const { header } = head;
     const fileBytes = this.#reader.size - tornBytes;
     const isHeader = header.kind === "header" && kind === "sound";
@@ -270,13 +259,17 @@ class Recovery {
       records,
       // Unknown means yes: it is the careful answer.
       isContinuation: isHeader ? header.isContinuation : true,
+      damage,
     });
   }
 
   /** True for damage that a crash leaves, at which the log ends. */
-  #isTorn(damage: Damage, isKnown: boolean, isYoungest: boolean): boolean {
+  #isTorn(damage: Damage, { firstLsn }: SurveyedSegment, known: KnownDamage, isYoungest: boolean): boolean {
+    const start = damage.lsn - firstLsn + SEGMENT_HEADER_BYTES;
+    // A crash leaves bytes that can be read, whatever they are.
+    if (this.#reader.isUnreadable(start, start + damage.endLsn - damage.lsn)) return false;
     if (damage.isLast && isYoungest) return true;
-    return !isKnown && this.#isNeverSynced(damage.lsn);
+    return !known.covers({ lsn: damage.lsn, endLsn: damage.lsn + 1 }) && this.#isNeverSynced(damage.lsn);
   }
 
   /** True when nothing says that any byte from an LSN on was ever synced. */
@@ -287,7 +280,7 @@ class Recovery {
     return lsn >= this.#foundSyncedLsn;
   }
 
-  /** True when an earlier start has reported damage of a segment. */
+  /** True when an earlier start has reported a segment as missing. */
   #isKnown(path: string): boolean {
     return this.#disk.exists(`${path}${QUARANTINE}`);
   }

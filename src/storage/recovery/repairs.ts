@@ -5,11 +5,13 @@
  * The copies of a segment stand beside it:
  *
  *   <segment>.broken       the torn tail that was cut off, or the whole file when nothing of it counts
- *   <segment>.quarantine   the segment with its damage, made at the start that first met it; empty for one that is missing
+ *   <segment>.quarantine   the segment with its damage, made at the start that first met it; empty for one that is missing;
+ *                          zeros stand for what could not be read. `.quarantine.2` and so on for damage that came later
  *
  * None of this needs to be synced to be right: after another crash the next start finds the same and does the same.
  */
 import type { Disk, DiskFile } from "../disk/disk.ts";
+import { copyFrom, salvageCopy } from "../disk/salvage.ts";
 import { StorageFailed } from "../model/errors.ts";
 
 /** Suffix of what a crash left behind. */
@@ -41,8 +43,8 @@ export function repair(disk: Disk, repairs: readonly Repair[]): void {
         break;
       case "copy":
         // Under its own name only when it is whole: that name says that the damage was reported.
-        disk.copy(step.path, `${step.path}${QUARANTINE}${UNFINISHED}`);
-        disk.rename(`${step.path}${QUARANTINE}${UNFINISHED}`, `${step.path}${QUARANTINE}`);
+        salvageCopy(disk, step.path, `${step.path}${QUARANTINE}${UNFINISHED}`);
+        disk.rename(`${step.path}${QUARANTINE}${UNFINISHED}`, freePath(disk, `${step.path}${QUARANTINE}`));
         break;
       case "move":
         disk.rename(step.path, freePath(disk, `${step.path}${step.suffix}`));
@@ -88,13 +90,8 @@ function cut(disk: Disk, path: string, size: number): void {
 function keepTail(disk: Disk, file: DiskFile, path: string, size: number): boolean {
   const copy = disk.open(path, "create");
   try {
-    const piece = new Uint8Array(PIECE_BYTES);
-    for (let at = size;;) {
-      const read = file.read(piece, 0, PIECE_BYTES, at);
-      if (read === 0) return true;
-      copy.write(piece, 0, read, at - size);
-      at += read;
-    }
+    copyFrom(file, copy, size);
+    return true;
   } catch (cause) {
     if (!(cause instanceof StorageFailed && cause.isRetryable)) throw cause;
     disk.remove(path);
@@ -104,11 +101,21 @@ function keepTail(disk: Disk, file: DiskFile, path: string, size: number): boole
   }
 }
 
+/** The copies that were kept of a damaged segment, oldest first. */
+export function quarantined(disk: Disk, path: string): string[] {
+  const copies: string[] = [];
+  const first = `${path}${QUARANTINE}`;
+  for (let copy = first; disk.exists(copy); copy = numbered(first, copies.length + 1)) copies.push(copy);
+  return copies;
+}
+
 /** The path, or the first with a number behind it that is free. */
 function freePath(disk: Disk, path: string): string {
   let free = path;
-  for (let number = 2; disk.exists(free); number++) free = `${path}.${number}`;
+  for (let number = 2; disk.exists(free); number++) free = numbered(path, number);
   return free;
 }
 
-const PIECE_BYTES = 262_144;
+function numbered(path: string, number: number): string {
+  return `${path}.${number}`;
+}
