@@ -1,12 +1,17 @@
 /**
  * Reads one segment for the compactor: first what of it has to go into SQLite, then the messages that are still needed.
  *
- * Both are generators that yield after little work, because the broker serves its clients in between.
+ * What is not a whole block stops it, as the segment is about to go: but for what a start has met and told, and what the
+ * memory of the log still has, which stands in for it.
+ *
+ * All are generators that yield after little work, because the broker serves its clients in between.
  */
 import { Message } from "../../protocol/message.ts";
 import type { ArchivedMessage, ArchivedStep } from "../checkpoint/checkpoint_rows.ts";
 import type { Disk } from "../disk/disk.ts";
+import { salvage } from "../disk/salvage.ts";
 import { LogBuffer } from "../log/log_buffer.ts";
+import type { MemoryBuffer } from "../log/memory_buffer.ts";
 import {
   ProgressRecord,
   PublishRecord,
@@ -17,11 +22,18 @@ import {
   RecordType,
   recordType,
 } from "../log/record.ts";
-import { BLOCK_HEADER_BYTES, readBlocks, SEGMENT_HEADER_BYTES } from "../log/segment.ts";
+import {
+  BLOCK_HEADER_BYTES,
+  claimedBlockBytes,
+  type Damage,
+  readBlocks,
+  SEGMENT_HEADER_BYTES,
+} from "../log/segment.ts";
 import type { Segment } from "../log/segment_writer.ts";
 import { decodeChange } from "../log/text_records.ts";
 import { applyChange, type DurableState, sessionOf } from "../model/durable_state.ts";
-import type { SessionNumber, StoredSubscription } from "../model/stored.ts";
+import { StorageFailed } from "../model/errors.ts";
+import type { Position, SessionNumber, StoredSubscription } from "../model/stored.ts";
 
 /** One segment in memory. */
 export class CompactionScan {
@@ -29,23 +41,24 @@ export class CompactionScan {
   /** Records in it that are read by `collect`. */
   records = 0;
   readonly #buffer: LogBuffer;
-  #size = 0;
+  readonly #size: number;
+  /** Of the whole blocks, as offsets into the buffer. */
+  readonly #starts: number[] = [];
 
   constructor(segment: Segment) {
     this.segment = segment;
-    const size = segment.endLsn - segment.firstLsn + SEGMENT_HEADER_BYTES;
-    this.#buffer = new LogBuffer((size + 7) & ~7);
+    this.#size = segment.endLsn - segment.firstLsn + SEGMENT_HEADER_BYTES;
+    this.#buffer = new LogBuffer((this.#size + 7) & ~7);
   }
 
-  /** Reads the file, piece by piece. */
+  /** Reads the file, piece by piece. What cannot be read or is missing is zeros. */
   *load(disk: Disk): Generator<void> {
     const file = disk.open(this.segment.path, "read");
     try {
-      const size = this.segment.endLsn - this.segment.firstLsn + SEGMENT_HEADER_BYTES;
-      while (this.#size < size) {
-        const read = file.read(this.#buffer.bytes, this.#size, Math.min(size, this.#size + PIECE_BYTES), this.#size);
+      for (let at = 0; at < this.#size;) {
+        const read = salvage(file, this.#buffer.bytes, at, Math.min(this.#size, at + PIECE_BYTES), at);
         if (read === 0) break;
-        this.#size += read;
+        at += read;
         yield;
       }
     } finally {
@@ -54,10 +67,31 @@ export class CompactionScan {
   }
 
   /**
-   * Adds the segment's changes to `change`, and what it says of messages below `archiveEndLsn` to `progress`.
+   * Finds the whole blocks, the only ones that are looked at from here on.
    *
-   * Damaged blocks are skipped: recovery reported them, or will.
+   * @param memory Heals what is damaged, as far as it has it.
+   * @returns The failure when that leaves damage that nobody was told of.
    */
+  *verify(memory: MemoryBuffer): Generator<void, StorageFailed | undefined> {
+    const damage = yield* this.#findBlocks();
+    if (damage.length === 0) return undefined;
+    for (const { lsn, endLsn } of damage) this.#heal(memory, lsn, endLsn);
+    const [left] = yield* this.#findBlocks();
+    if (left === undefined) return undefined;
+    const { path } = this.segment;
+    const detail =
+      `LSN ${left.lsn} to ${left.endLsn}: ${left.reason}; the log is kept from there on until a start has told ` +
+      "what is lost";
+    return new StorageFailed({ operation: "compact", path, reason: "corrupt", detail });
+  }
+
+  /** True for a position of the segment, but for those in damage that a start has told of. */
+  mustHold(position: Position): boolean {
+    const { firstLsn, endLsn } = this.segment;
+    return position >= firstLsn && position < endLsn && !this.#isTold(position, position + 1);
+  }
+
+  /** Adds the segment's changes to `change`, and what it says of messages below `archiveEndLsn` to `progress`. */
   *collect(change: DurableState, progress: ArchivedStep[], archiveEndLsn: number): Generator<void> {
     const record = new PublishRecord();
     const made = new ProgressRecord();
@@ -137,12 +171,45 @@ export class CompactionScan {
   /** Offsets of all records, with `YIELD` now and then. */
   *#records(): Generator<number> {
     let seen = 0;
-    for (const block of readBlocks(this.#buffer, this.#size, this.segment.firstLsn, "records")) {
-      if (block.kind === "damage") continue;
-      for (let start = block.start + BLOCK_HEADER_BYTES; start < block.end; start += recordBytes(this.#buffer, start)) {
+    for (const blockStart of this.#starts) {
+      const end = blockStart + claimedBlockBytes(this.#buffer, blockStart, this.#lsn(blockStart));
+      for (let start = blockStart + BLOCK_HEADER_BYTES; start < end; start += recordBytes(this.#buffer, start)) {
         yield start;
         if (++seen % RECORDS_PER_STEP === 0) yield YIELD;
       }
+    }
+  }
+
+  /** Returns the damage that nobody was told of. */
+  *#findBlocks(): Generator<void, Damage[]> {
+    const damage: Damage[] = [];
+    let rested = 0;
+    this.#starts.length = 0;
+    for (const item of readBlocks(this.#buffer, this.#size, this.segment.firstLsn, "records")) {
+      if (item.kind === "damage") {
+        if (!this.#isTold(item.lsn, item.endLsn)) damage.push(item);
+        continue;
+      }
+      this.#starts.push(item.start);
+      if (item.end - rested < PIECE_BYTES) continue;
+      rested = item.end;
+      yield;
+    }
+    return damage;
+  }
+
+  #isTold(firstLsn: number, endLsn: number): boolean {
+    return this.segment.damage?.some((told) => firstLsn >= told.lsn && endLsn <= told.endLsn) === true;
+  }
+
+  #heal(memory: MemoryBuffer, firstLsn: number, endLsn: number): void {
+    for (let lsn = firstLsn; lsn < endLsn;) {
+      const chunk = memory.find(lsn);
+      if (chunk === undefined) return;
+      const end = Math.min(chunk.endLsn, endLsn);
+      const bytes = chunk.buffer.bytes.subarray(lsn - chunk.firstLsn, end - chunk.firstLsn);
+      this.#buffer.bytes.set(bytes, lsn - this.segment.firstLsn + SEGMENT_HEADER_BYTES);
+      lsn = end;
     }
   }
 

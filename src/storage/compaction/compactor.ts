@@ -8,13 +8,16 @@
  *
  * A pass is a generator: each step is short, and the broker works between steps. The steps, and what a crash leaves:
  *
- *   collect   reads the segments                                          nothing happened
+ *   collect   reads and checks the segments                               nothing happened
  *   walk      asks the broker what it still owes of them                  nothing happened
  *   copy      messages and who is owed them, in transactions              rows at or above applied LSN: discarded at
  *                                                                         the next start, the segments still count
  *   progress  of messages in SQLite, in transactions                      given again by the next pass or start
  *   apply     changes and applied LSN, in one synced transaction          the segments are below applied LSN
  *   remove    the files                                                   leftovers are removed at the next start
+ *
+ * Nothing goes that was not read: damage that memory cannot heal and no start has told of ends compaction at that segment,
+ * until a start has. What it has told of is passed over, a copy is kept of it.
  *
  * While a pass works, messages may change hands between Sessions that were walked and Sessions that were not: what is
  * retained meanwhile is noted (`noteRetained`) and walked again in one step.
@@ -27,6 +30,7 @@ import type { Disk } from "../disk/disk.ts";
 import type { Segment } from "../log/segment_writer.ts";
 import type { WriteAheadLog } from "../log/write_ahead_log.ts";
 import { emptyState, type OwedWalk } from "../model/durable_state.ts";
+import { StorageFailed } from "../model/errors.ts";
 import type { Position, SessionNumber } from "../model/stored.ts";
 import { CompactionScan } from "./compaction_scan.ts";
 
@@ -71,6 +75,8 @@ export class Compactor {
   #notedEnd = -Infinity;
   /** True when a pass that was abandoned may have left rows that no `apply` followed. */
   #hasLeftovers = false;
+  /** Set for good when a segment is damaged in a way that no start has told of: nothing from there on goes. */
+  #damage: StorageFailed | undefined = undefined;
 
   /** @param archived Everything that is in SQLite at the start, ascending. */
   constructor(parts: CompactorParts, archived: readonly ArchivedRange[]) {
@@ -93,7 +99,7 @@ export class Compactor {
     return this.#parts.log.fileBytes > this.#parts.policy.maxWalBytes;
   }
 
-  /** One pass; safe to abandon between steps. */
+  /** One pass; safe to abandon between steps. @throws StorageFailed also for damage, once all else is done. */
   *pass(nowMs: number): Generator<CompactionStep> {
     const { owedWalk } = this;
     if (owedWalk === undefined) return;
@@ -104,14 +110,18 @@ export class Compactor {
     if (this.#hasLeftovers) checkpoint.discardFrom(archive.endLsn);
     this.#hasLeftovers = false;
     for (let batch = this.#due(nowMs); batch.length > 0; batch = this.#due(nowMs)) {
-      if (!(yield* this.#move(batch, owedWalk))) return;
+      const isMoved = yield* this.#move(batch, owedWalk);
+      if (this.#damage !== undefined) break;
+      if (!isMoved) return;
       this.#parts.counters.compactionRuns++;
     }
     yield* this.#sweep(owedWalk);
+    if (this.#damage !== undefined) throw this.#damage;
   }
 
   /** The next segments to move together, oldest first. */
   #due(nowMs: number): Segment[] {
+    if (this.#damage !== undefined) return [];
     const { log, policy } = this.#parts;
     const oldest = nowMs - policy.maxMessageAgeMs;
     const last = log.segments.at(-1);
@@ -163,6 +173,8 @@ export class Compactor {
       if (this.#isEmpty(segment)) continue;
       const scan = new CompactionScan(segment);
       yield* scan.load(disk);
+      this.#damage = yield* scan.verify(log.memory);
+      if (this.#damage !== undefined) return false;
       yield* scan.collect(change, progress, archive.endLsn);
       scans.push(scan);
     }
@@ -184,10 +196,13 @@ export class Compactor {
           if (messages.length > 0) {
             pace.add(messages.length + owed.length, () => checkpoint.addMessages(messages, owed));
           }
+          for (const { position } of messages) needed.delete(position);
           copied += messages.length;
           yield;
         }
       }
+      this.#damage = missingOf(needed, scans);
+      if (this.#damage !== undefined) return false;
       for (let from = 0; from < progress.length; from += ROWS_PER_STEP) {
         const steps = progress.slice(from, from + ROWS_PER_STEP);
         pace.add(steps.length, () => checkpoint.applyAhead(steps));
@@ -292,6 +307,17 @@ export class Compactor {
       index++;
     }
   }
+}
+
+/** What is needed was copied, all of it: only then may the segments go. */
+function missingOf(left: ReadonlySet<Position>, scans: readonly CompactionScan[]): StorageFailed | undefined {
+  for (const position of left) {
+    const scan = scans.find((each) => each.mustHold(position));
+    if (scan === undefined) continue;
+    const detail = `position ${position} is owed or retained, and there is no message`;
+    return new StorageFailed({ operation: "compact", path: scan.segment.path, reason: "corrupt", detail });
+  }
+  return undefined;
 }
 
 /** A stretch of SQLite's messages that is looked at as one. */

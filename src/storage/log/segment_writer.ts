@@ -7,7 +7,7 @@
 import type { Disk, DiskFile } from "../disk/disk.ts";
 import { StorageFailed } from "../model/errors.ts";
 import type { Chunk } from "./memory_buffer.ts";
-import { encodeSegmentHeader, SEGMENT_HEADER_BYTES, SegmentFlag, segmentName } from "./segment.ts";
+import { type Damage, encodeSegmentHeader, SEGMENT_HEADER_BYTES, SegmentFlag, segmentName } from "./segment.ts";
 import { placeFresh, unfinishedPath } from "./segment_replacement.ts";
 
 /** One segment as the log knows it. */
@@ -26,6 +26,8 @@ export interface Segment {
    * of its messages was received (PUBREC): its PUBREL is owed, which no reference tells.
    */
   hasState: boolean;
+  /** What of it a start has found to be no whole block, and told. */
+  readonly damage?: readonly Pick<Damage, "lsn" | "endLsn">[];
 }
 
 /** Takes the bytes `chunk[start..end]` of the log. */

@@ -4,6 +4,7 @@
 import assert from "node:assert/strict";
 import type { ArchivedStep } from "../../../src/storage/checkpoint/checkpoint_rows.ts";
 import { CompactionScan } from "../../../src/storage/compaction/compaction_scan.ts";
+import { MemoryBuffer } from "../../../src/storage/log/memory_buffer.ts";
 import { RecordType } from "../../../src/storage/log/record.ts";
 import { SEGMENT_HEADER_BYTES } from "../../../src/storage/log/segment.ts";
 import { emptyState } from "../../../src/storage/model/durable_state.ts";
@@ -12,29 +13,44 @@ import { CREATED_MS, LogWriter } from "../log/log_writer.ts";
 
 const WAL = "/wal";
 
-/** Scans the only segment of a log, which `damage` may change before. */
-function scan(log: LogWriter, damage: (disk: FaultyDisk, path: string) => void = () => {}) {
+interface Damaged {
+  /** Changes the file before it is read. */
+  readonly damage?: (disk: FaultyDisk, path: string) => void;
+  /** What a start has told of. */
+  readonly told?: readonly { readonly lsn: number; readonly endLsn: number }[];
+  /** What is still in memory; nothing, if not given. */
+  readonly memory?: MemoryBuffer;
+}
+
+/** Scans the only segment of a log. */
+function scan(log: LogWriter, { damage, told, memory }: Damaged = {}) {
   const disk = new FaultyDisk();
   disk.makeDirectory(WAL);
   log.save(disk, WAL);
   const { name, firstLsn, endLsn } = log.segments[0]!;
   const path = `${WAL}/${name}`;
-  damage(disk, path);
-  const times = { createdMs: CREATED_MS, lastWrittenMs: CREATED_MS };
+  damage?.(disk, path);
   const scanned = new CompactionScan({
     firstLsn,
     endLsn,
     path,
-    ...times,
+    createdMs: CREATED_MS,
+    lastWrittenMs: CREATED_MS,
     records: 0,
     isContinuation: false,
     hasState: true,
+    ...(told === undefined ? {} : { damage: told }),
   });
   for (const _ of scanned.load(disk));
+  const failure = returned(scanned.verify(memory ?? new MemoryBuffer(0, endLsn)));
   const change = emptyState();
   const progress: ArchivedStep[] = [];
   for (const _ of scanned.collect(change, progress, firstLsn));
-  return { change, progress };
+  return { failure, change, progress };
+}
+
+function returned<T>(steps: Generator<void, T>): T {
+  for (let step = steps.next();; step = steps.next()) if (step.done === true) return step.value;
 }
 
 Deno.test("a text that makes no sense is passed over, as at a start", () => {
@@ -50,17 +66,62 @@ Deno.test("a text that makes no sense is passed over, as at a start", () => {
   assert.deepEqual([...change.sessions.get(1)!.subscriptions.keys()], ["a"]);
 });
 
-Deno.test("a block that is damaged is passed over, as at a start", () => {
+/** Three blocks, each with a Session; the second is damaged. */
+function damagedLog() {
   const log = new LogWriter();
   log.open(1);
   log.block().open(2);
   log.done(2, 8, 3);
   log.block().open(3);
   log.done(3, 16, 4);
-  const lost = log.segment().segments[0]!.blocks[1]!;
-  const { change, progress } = scan(log, (disk, path) => {
-    disk.flipByte(path, lost - log.segments[0]!.firstLsn + SEGMENT_HEADER_BYTES + 60);
-  });
+  const [lsn, endLsn] = log.segment().segments[0]!.blocks.slice(1) as [number, number];
+  const at = lsn - log.segments[0]!.firstLsn + SEGMENT_HEADER_BYTES + 60;
+  return { log, lsn, endLsn, damage: (disk: FaultyDisk, path: string) => disk.flipByte(path, at) };
+}
+
+Deno.test("a block that is damaged stops the scan, and is named", () => {
+  for (const told of [undefined, [{ lsn: 64, endLsn: 72 }]]) {
+    const { log, lsn, endLsn, damage } = damagedLog();
+    const { failure } = scan(log, { damage, ...(told === undefined ? {} : { told }) });
+    assert.equal(failure?.reason, "corrupt");
+    assert(failure.message.includes(`LSN ${lsn} to ${endLsn}: `), failure.message);
+  }
+});
+
+Deno.test("a block of which a start has told that it is damaged is passed over", () => {
+  const { log, lsn, endLsn, damage } = damagedLog();
+  const { failure, change, progress } = scan(log, { damage, told: [{ lsn, endLsn }] });
+  assert.equal(failure, undefined);
   assert.deepEqual([...change.sessions.keys()], [1, 3]);
   assert.deepEqual(progress.map(({ position }) => position), [16]);
+});
+
+Deno.test("a block that is damaged or cannot be read is taken from memory", () => {
+  const broken = (disk: FaultyDisk, path: string) => disk.breakRange(path, 0, 4_096);
+  for (const damage of [damagedLog().damage, broken]) {
+    const { log } = damagedLog();
+    const disk = new FaultyDisk();
+    disk.makeDirectory(WAL);
+    log.save(disk, WAL);
+    const { name, firstLsn } = log.segments[0]!;
+    const bytes = disk.contents(`${WAL}/${name}`).subarray(SEGMENT_HEADER_BYTES);
+    const memory = new MemoryBuffer(1_048_576, firstLsn);
+    memory.current.buffer.bytes.set(bytes);
+    memory.current.used = bytes.length;
+    memory.advance(8);
+    const { failure, change } = scan(log, { damage, memory });
+    assert.equal(failure, undefined);
+    assert.deepEqual([...change.sessions.keys()], [1, 2, 3]);
+  }
+});
+
+Deno.test("a file that cannot be read, or is cut short, stops the scan", () => {
+  const { log, lsn } = damagedLog();
+  const size = lsn - log.segments[0]!.firstLsn + SEGMENT_HEADER_BYTES;
+  for (
+    const damage of [
+      (disk: FaultyDisk, path: string) => disk.breakRange(path, size, size + 1),
+      (disk: FaultyDisk, path: string) => disk.shrink(path, size),
+    ]
+  ) assert.equal(scan(log, { damage }).failure?.reason, "corrupt");
 });
