@@ -26,11 +26,11 @@ export class RetainedMessages {
     return this.#index.hasRoomFor(topicName);
   }
 
-  /** Takes up a Retained Message from before the start, unless it has expired or cannot be read. */
+  /** Takes up a Retained Message from before the start, unless it has expired. One that cannot be read is kept. */
   restore(topicName: string, position: Position, nowMs: number): void {
     this.#store.retain(position);
     const isRead = this.#store.read(position, this.#message);
-    if (!isRead || this.#message.isExpired(nowMs)) this.#store.release(position);
+    if (isRead && this.#message.isExpired(nowMs)) this.#store.release(position);
     else this.#index.set(topicName, position);
     this.#counters.retainedMessages = this.#index.size;
   }

@@ -33,6 +33,8 @@ export class SlowStore {
   /** While true, messages that nobody needs after a crash are not logged. */
   isSparse = false;
   routesValidFrom: Position = 0;
+  /** Topics of messages that cannot be read, after a restart neither. */
+  unreadable = new Set<string>();
   /** Topics of all retained messages ever stored. */
   readonly retainedTopics = new Set<string>();
   /** Everything appended, messages that are not logged excepted. */
@@ -72,6 +74,7 @@ export class SlowStore {
     const survivor = new SlowStore(this.entries.filter(({ position }) => position <= Math.max(end, this.committed)));
     survivor.isDurable = this.isDurable;
     survivor.isSparse = this.isSparse;
+    survivor.unreadable = this.unreadable;
     return survivor;
   }
 
@@ -194,6 +197,7 @@ export class SlowStore {
 
   read(position: Position, into: Message): boolean {
     const { stored } = this.#at(position);
+    if (this.unreadable.has(stored.topicName)) return false;
     this.#view?.bytes.fill(0xee);
     const bytes = stored.bytes.slice();
     this.#view = { bytes, position };
