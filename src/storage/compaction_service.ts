@@ -59,6 +59,7 @@ export class CompactionService extends Context.Service<CompactionService, {
       const health = yield* StorageHealthService;
       const policy = compactionPolicy(configStore.current());
       const compactor = openCompactor(opened, { disk, checkpoint, counters, compactionPolicy: policy });
+      compactor.healed = (segment, firstLsn, endLsn) => health.healed(segment, firstLsn, endLsn);
       yield* configStore.subscribe((config) => void Object.assign(policy, compactionPolicy(config)));
       return makeCompaction({
         compactor,

@@ -75,6 +75,12 @@ export class StorageHealth {
     if (!this.has("read")) this.#set("read", message);
   }
 
+  /** Memory still had what a segment has no more. */
+  healed(segment: string, firstLsn: number, endLsn: number): void {
+    const message = "a part of the log was damaged on disk and is kept from memory; check the device";
+    this.#logger.limited("healed", "warn", message, { segment, firstLsn, endLsn });
+  }
+
   /** What could not be written is safe now. */
   recovered(): void {
     this.end("full", "there is space for the log again");

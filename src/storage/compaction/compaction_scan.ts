@@ -35,6 +35,9 @@ import { applyChange, type DurableState, sessionOf } from "../model/durable_stat
 import { StorageFailed } from "../model/errors.ts";
 import type { Position, SessionNumber, StoredSubscription } from "../model/stored.ts";
 
+/** Hears of a stretch of a segment that is damaged on disk and whole in memory. */
+export type Healed = (segment: string, firstLsn: number, endLsn: number) => void;
+
 /** One segment in memory. */
 export class CompactionScan {
   readonly segment: Segment;
@@ -70,15 +73,19 @@ export class CompactionScan {
    * Finds the whole blocks, the only ones that are looked at from here on.
    *
    * @param memory Heals what is damaged, as far as it has it.
+   * @param healed Told of each damage when that was all.
    * @returns The failure when that leaves damage that nobody was told of.
    */
-  *verify(memory: MemoryBuffer): Generator<void, StorageFailed | undefined> {
+  *verify(memory: MemoryBuffer, healed: Healed): Generator<void, StorageFailed | undefined> {
     const damage = yield* this.#findBlocks();
     if (damage.length === 0) return undefined;
     for (const { lsn, endLsn } of damage) this.#heal(memory, lsn, endLsn);
     const [left] = yield* this.#findBlocks();
-    if (left === undefined) return undefined;
     const { path } = this.segment;
+    if (left === undefined) {
+      for (const { lsn, endLsn } of damage) healed(path, lsn, endLsn);
+      return undefined;
+    }
     const detail =
       `LSN ${left.lsn} to ${left.endLsn}: ${left.reason}; the log is kept from there on until a start has told ` +
       "what is lost";
@@ -216,6 +223,17 @@ export class CompactionScan {
   #lsn(start: number): number {
     return this.segment.firstLsn + start - SEGMENT_HEADER_BYTES;
   }
+}
+
+/** What is needed was copied, all of it: only then may the segments go. */
+export function missingOf(left: ReadonlySet<Position>, scans: readonly CompactionScan[]): StorageFailed | undefined {
+  for (const position of left) {
+    const scan = scans.find((each) => each.mustHold(position));
+    if (scan === undefined) continue;
+    const detail = `position ${position} is owed or retained, and there is no message`;
+    return new StorageFailed({ operation: "compact", path: scan.segment.path, reason: "corrupt", detail });
+  }
+  return undefined;
 }
 
 /** Shared Subscriptions of a Session as far as the records so far have made or changed them. */

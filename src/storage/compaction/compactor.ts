@@ -30,9 +30,9 @@ import type { Disk } from "../disk/disk.ts";
 import type { Segment } from "../log/segment_writer.ts";
 import type { WriteAheadLog } from "../log/write_ahead_log.ts";
 import { emptyState, type OwedWalk } from "../model/durable_state.ts";
-import { StorageFailed } from "../model/errors.ts";
+import type { StorageFailed } from "../model/errors.ts";
 import type { Position, SessionNumber } from "../model/stored.ts";
-import { CompactionScan } from "./compaction_scan.ts";
+import { CompactionScan, type Healed, missingOf } from "./compaction_scan.ts";
 
 /** The options that bound the log; may change at any time. */
 export interface CompactionPolicy {
@@ -66,6 +66,8 @@ export class Compactor {
   owedWalk: OwedWalk | undefined = undefined;
   /** Set while the disk is full: then also the segment that is written to is ended, so that it can go. */
   isSpaceShort = false;
+  /** Told of damage in a segment that memory made good. */
+  healed: Healed = () => {};
   readonly #parts: CompactorParts;
   /** Stretches of SQLite's messages, ascending. */
   readonly #ranges: ArchivedRange[];
@@ -173,7 +175,7 @@ export class Compactor {
       if (this.#isEmpty(segment)) continue;
       const scan = new CompactionScan(segment);
       yield* scan.load(disk);
-      this.#damage = yield* scan.verify(log.memory);
+      this.#damage = yield* scan.verify(log.memory, this.healed);
       if (this.#damage !== undefined) return false;
       yield* scan.collect(change, progress, archive.endLsn);
       scans.push(scan);
@@ -307,17 +309,6 @@ export class Compactor {
       index++;
     }
   }
-}
-
-/** What is needed was copied, all of it: only then may the segments go. */
-function missingOf(left: ReadonlySet<Position>, scans: readonly CompactionScan[]): StorageFailed | undefined {
-  for (const position of left) {
-    const scan = scans.find((each) => each.mustHold(position));
-    if (scan === undefined) continue;
-    const detail = `position ${position} is owed or retained, and there is no message`;
-    return new StorageFailed({ operation: "compact", path: scan.segment.path, reason: "corrupt", detail });
-  }
-  return undefined;
 }
 
 /** A stretch of SQLite's messages that is looked at as one. */

@@ -42,11 +42,15 @@ function scan(log: LogWriter, { damage, told, memory }: Damaged = {}) {
     ...(told === undefined ? {} : { damage: told }),
   });
   for (const _ of scanned.load(disk));
-  const failure = returned(scanned.verify(memory ?? new MemoryBuffer(0, endLsn)));
+  const healed: (readonly [isHere: boolean, firstLsn: number, endLsn: number])[] = [];
+  const failure = returned(scanned.verify(
+    memory ?? new MemoryBuffer(0, endLsn),
+    (segment, lsn, end) => healed.push([segment === path, lsn, end]),
+  ));
   const change = emptyState();
   const progress: ArchivedStep[] = [];
   for (const _ of scanned.collect(change, progress, firstLsn));
-  return { failure, change, progress };
+  return { failure, healed, change, progress };
 }
 
 function returned<T>(steps: Generator<void, T>): T {
@@ -82,7 +86,8 @@ function damagedLog() {
 Deno.test("a block that is damaged stops the scan, and is named", () => {
   for (const told of [undefined, [{ lsn: 64, endLsn: 72 }]]) {
     const { log, lsn, endLsn, damage } = damagedLog();
-    const { failure } = scan(log, { damage, ...(told === undefined ? {} : { told }) });
+    const { failure, healed } = scan(log, { damage, ...(told === undefined ? {} : { told }) });
+    assert.deepEqual(healed, []);
     assert.equal(failure?.reason, "corrupt");
     assert(failure.message.includes(`LSN ${lsn} to ${endLsn}: `), failure.message);
   }
@@ -99,7 +104,7 @@ Deno.test("a block of which a start has told that it is damaged is passed over",
 Deno.test("a block that is damaged or cannot be read is taken from memory", () => {
   const broken = (disk: FaultyDisk, path: string) => disk.breakRange(path, 0, 4_096);
   for (const damage of [damagedLog().damage, broken]) {
-    const { log } = damagedLog();
+    const { log, lsn, endLsn } = damagedLog();
     const disk = new FaultyDisk();
     disk.makeDirectory(WAL);
     log.save(disk, WAL);
@@ -109,8 +114,10 @@ Deno.test("a block that is damaged or cannot be read is taken from memory", () =
     memory.current.buffer.bytes.set(bytes);
     memory.current.used = bytes.length;
     memory.advance(8);
-    const { failure, change } = scan(log, { damage, memory });
+    const { failure, healed, change } = scan(log, { damage, memory });
     assert.equal(failure, undefined);
+    const { firstLsn: all, endLsn: end } = log.segments[0]!;
+    assert.deepEqual(healed, [damage === broken ? [true, all, end] : [true, lsn, endLsn]], "it is told");
     assert.deepEqual([...change.sessions.keys()], [1, 2, 3]);
   }
 });
