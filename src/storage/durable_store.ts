@@ -165,23 +165,19 @@ export class DurableMessageStore {
   }
 
   read(position: Position, into: Message): boolean {
-    try {
-      if (position >= VOLATILE_FROM) this.#volatile.read(position - VOLATILE_FROM, into);
-      else if (position < this.#archive.endLsn) this.#archive.read(position, into);
-      else {
-        const place = this.#place;
-        this.#log.locate(position, place);
-        readMessage(place.buffer, place.start, into);
-      }
+    if (position >= VOLATILE_FROM) {
+      this.#volatile.read(position - VOLATILE_FROM, into);
       return true;
-    } catch (cause) {
-      return this.#failedToRead(position, cause);
     }
+    const chunk = position < this.#archive.endLsn ? undefined : this.#log.memory.find(position);
+    if (chunk === undefined) return this.#readBack(position, into);
+    readMessage(chunk.buffer, position - chunk.firstLsn, into);
+    return true;
   }
 
   sizeOf(position: Position): number {
+    if (position >= VOLATILE_FROM) return this.#volatile.sizeOf(position - VOLATILE_FROM);
     try {
-      if (position >= VOLATILE_FROM) return this.#volatile.sizeOf(position - VOLATILE_FROM);
       if (position < this.#archive.endLsn) return this.#archive.sizeOf(position);
       const place = this.#place;
       this.#log.locate(position, place);
@@ -201,6 +197,20 @@ export class DurableMessageStore {
   release(position: Position): void {
     if (position >= VOLATILE_FROM) return this.#volatile.release(position - VOLATILE_FROM);
     if (this.#log.references.release(position)) this.#log.freed(position);
+  }
+
+  #readBack(position: Position, into: Message): boolean {
+    try {
+      if (position < this.#archive.endLsn) this.#archive.read(position, into);
+      else {
+        const place = this.#place;
+        this.#log.locate(position, place);
+        readMessage(place.buffer, place.start, into);
+      }
+      return true;
+    } catch (cause) {
+      return this.#failedToRead(position, cause);
+    }
   }
 
   #failedToRead(position: Position, cause: unknown): false {
