@@ -18,6 +18,7 @@ import { Message } from "../src/protocol/message.ts";
 import type { QoS } from "../src/protocol/packets.ts";
 import { AckFrame } from "../src/protocol/publish_codec.ts";
 import { PublishEncoder } from "../src/protocol/publish_encoder.ts";
+import { ProgressLine } from "../src/session/progress_line.ts";
 import { Session } from "../src/session/session.ts";
 import type { SessionContext } from "../src/session/session_context.ts";
 import { MemoryMessageStore } from "../src/storage/message_store.ts";
@@ -48,7 +49,9 @@ class Fanout {
     const store = new MemoryMessageStore(new MemoryLog(LOG_BYTES_MAX));
     const { counters } = this;
     const events = new CountedEvents(counters);
-    const context: SessionContext = { store, encoder: new PublishEncoder(), counters, limits: BENCH_LIMITS, events };
+    const encoder = new PublishEncoder();
+    const progress = new ProgressLine(() => {});
+    const context: SessionContext = { store, encoder, counters, limits: BENCH_LIMITS, progress, events };
     const trie = new SubscriptionTrie<Session>();
     const promised = new PromisedRoom(BENCH_LIMITS);
     const shared = new SharedDelivery(context, trie, promised, new TimerWheel(0));

@@ -14,6 +14,7 @@ import { AckHeader, writeAck } from "../src/protocol/publish_codec.ts";
 import { NO_IDENTIFIERS, PublishEncoder } from "../src/protocol/publish_encoder.ts";
 import { WriteBuffer } from "../src/protocol/write_buffer.ts";
 import { PacketHandler } from "../src/session/packet_handler.ts";
+import { ProgressLine } from "../src/session/progress_line.ts";
 import { Session } from "../src/session/session.ts";
 import type { SessionContext } from "../src/session/session_context.ts";
 import type { SessionHost } from "../src/session/session_host.ts";
@@ -34,6 +35,7 @@ function newContext(): SessionContext {
     counters,
     events: new CountedEvents(counters),
     limits: BENCH_LIMITS,
+    progress: new ProgressLine(() => {}),
   };
 }
 

@@ -14,6 +14,7 @@ import type { AuthPacket, DisconnectPacket, Fault, SubscribePacket, UnsubscribeP
 import { AckHeader } from "../protocol/publish_codec.ts";
 import { PublishEncoder } from "../protocol/publish_encoder.ts";
 import { PacketHandler } from "../session/packet_handler.ts";
+import { ProgressLine } from "../session/progress_line.ts";
 import type { Session } from "../session/session.ts";
 import type { SessionHost } from "../session/session_host.ts";
 import type { SessionLimits } from "../session/session_limits.ts";
@@ -89,7 +90,10 @@ export class BrokerCore implements SessionHost, OwedWalk {
   constructor(surroundings: BrokerSurroundings) {
     const { store, counters, limits, authorizer, clock, wallOffsetMs, topics } = surroundings;
     const events = new CountedEvents(counters);
-    const context: BrokerContext = { store, counters, limits, encoder: new PublishEncoder(), events };
+    const turn = new Turn(surroundings.defer, () => this.#commit(), (ended) => this.#turnEnded(ended), clock);
+    const progress = new ProgressLine(() => turn.scheduleNow());
+    const context: BrokerContext = { store, counters, limits, encoder: new PublishEncoder(), progress, events };
+    this.turn = turn;
     this.#context = context;
     this.counters = counters;
     this.limits = limits;
@@ -97,7 +101,6 @@ export class BrokerCore implements SessionHost, OwedWalk {
     this.clock = clock;
     this.topics = topics;
     this.#store = store;
-    this.turn = new Turn(surroundings.defer, () => this.#commit(), (turn) => this.#turnEnded(turn), clock);
     this.wheel = new TimerWheel(clock());
     const retained = new RetainedMessages(store, counters);
     const promised = new PromisedRoom(limits);
@@ -155,9 +158,9 @@ export class BrokerCore implements SessionHost, OwedWalk {
     this.router.acknowledge(publisher, header, packetId, reasonCode);
   }
 
-  release(publisher: Session, packetId: PacketId): void {
+  release(publisher: Session, packetId: PacketId, reasonCode: number): void {
     const position = publisher.isRecorded ? this.#store.appendRelease(publisher.recordNumber, packetId) : 0;
-    this.router.acknowledgeWhenCommitted(position, publisher, AckHeader.PUBCOMP, packetId);
+    this.router.acknowledgeWhenCommitted(position, publisher, AckHeader.PUBCOMP, packetId, reasonCode);
   }
 
   subscribe(session: Session, packet: SubscribePacket): void {

@@ -8,6 +8,8 @@
  * appended to the store and waits; when its position is committed its publisher is acknowledged and its receivers get
  * it, in the order of positions. Acknowledgements without a message (refusals, PUBCOMP, SUBACK…) wait in the same
  * line, so they leave in the order in which their packets came. [MQTT-4.6.0-2, -3, -4]
+ *
+ * What a delivery waits for on its way to the client has a line of its own, settled after this one; see `outbox.ts`.
  */
 import type { PacketId } from "../protocol/distinct_number.ts";
 import { Message } from "../protocol/message.ts";
@@ -141,8 +143,14 @@ export class Router {
   }
 
   /** Acknowledges a packet once `position` is committed. */
-  acknowledgeWhenCommitted(position: Position, publisher: Session, header: number, packetId: PacketId): void {
-    this.#acknowledgeAt(position, publisher, header, packetId, 0);
+  acknowledgeWhenCommitted(
+    position: Position,
+    publisher: Session,
+    header: number,
+    packetId: PacketId,
+    reasonCode: number,
+  ): void {
+    this.#acknowledgeAt(position, publisher, header, packetId, reasonCode);
   }
 
   /** Calls `run` once `position` is committed, in line with the acknowledgements. */
@@ -177,7 +185,22 @@ export class Router {
       if (route < 0 || (route > 0 && route < store.routesValidFrom)) route = this.#logRoute(matched);
     }
     const session = source.recordNumber;
-    return store.append(message, session, session !== 0 && message.qos === 2 ? packetId : 0, route);
+    const position = store.append(message, session, session !== 0 && message.qos === 2 ? packetId : 0, route);
+    if (message.qos === 2 && route > 0 && position !== STORE_FULL && store.isProgressPromised) {
+      this.#reserve(message, position, matched, source);
+    }
+    return position;
+  }
+
+  /** Puts the Packet Identifiers that recorded receivers get on record with the message. */
+  #reserve(message: Message, position: Position, { receivers }: MatchResult<Session>, source: PublishSource): void {
+    for (let i = 0; i < receivers.length; i++) {
+      const receiver = receiverFor(receivers[i]!, source);
+      if (receiver === undefined || receiver.qos !== 2) continue;
+      const session = receiver.subscriber;
+      if (!session.isRecorded || session.isEnded) continue;
+      session.outbox.reserve(position, message.retain && receiver.retainAsPublished, originOf(receiver));
+    }
   }
 
   /** Finds out whether anybody whose Session is recorded is owed the topic's messages, and records who. */
@@ -234,8 +257,9 @@ export class Router {
 
   #settleUpTo(committed: Position): void {
     const waiting = this.#waiting;
+    const { progress } = this.#context;
     let entry = this.#isSettling ? undefined : waiting.peek(committed);
-    if (entry !== undefined) {
+    if (entry !== undefined || (!this.#isSettling && progress.isDue(committed))) {
       this.#isSettling = true;
       // Not the turn's: the commit may have taken its time, and a message may have expired meanwhile.
       const nowMs = this.#turn.clock();
@@ -243,6 +267,7 @@ export class Router {
         this.#settle(entry, nowMs);
         waiting.drop();
       }
+      progress.settleUpTo(committed, nowMs);
       this.#isSettling = false;
     }
     if (this.#heldBack.size > 0 && waiting.count <= WAITING_MAX / 2 && !this.#context.store.isCongested) {
@@ -279,24 +304,28 @@ export class Router {
         }
         if (message.retain) this.#retained.apply(entry.topic!.name, position, message.payloadSize);
         if (!message.isExpired(nowMs)) this.#deliver(message, position, matched, entry.source!, nowMs);
-        else this.#expired(matched);
+        else this.#expired(position, matched);
         store.release(position);
       }
     }
   }
 
-  #expired({ receivers, groups }: MatchResult<Session>): void {
+  #expired(position: Position, { receivers, groups }: MatchResult<Session>): void {
     const { events } = this.#context;
-    for (const { subscriber } of receivers) events.dropped("expired", subscriber.clientId);
+    for (const { subscriber } of receivers) {
+      events.dropped("expired", subscriber.clientId);
+      subscriber.outbox.dropReserved(position);
+    }
     for (let count = groups.length; count > 0; count--) events.dropped("expired", "");
   }
 
   /** It left memory before it was settled, and cannot be read back: nobody is owed it any more. */
   #unreadable({ receivers, groups }: MatchResult<Session>, position: Position, isQos0: boolean): void {
     const { events, store } = this.#context;
-    for (const { subscriber: { clientId, recordNumber } } of receivers) {
+    for (const { subscriber: { clientId, recordNumber, outbox } } of receivers) {
       events.dropped("unreadable", clientId);
-      if (recordNumber !== 0 && !isQos0) store.appendProgress(ProgressKind.DONE, recordNumber, position, 0, 0);
+      if (outbox.dropReserved(position) || recordNumber === 0 || isQos0) continue;
+      store.appendProgress(ProgressKind.DONE, recordNumber, position, 0, 0);
     }
     for (let i = 0; i < groups.length; i++) this.#shared.lose(groups[i]!, isQos0 ? 0 : i + 1, position);
   }
@@ -320,14 +349,18 @@ export class Router {
     if (count + groups.length === 0) return;
     this.#context.encoder.begin(message, nowMs, count + groups.length);
     for (let i = 0; i < count; i++) {
-      const receiver = receivers[i]!;
-      // By Client Identifier: a publisher may have come back with a new Session before its message was committed.
-      if (receiver.noLocal === NoLocal.NONE || receiver.subscriber.clientId !== source.clientId) {
-        deliverTo(receiver, message, position);
-      } else if (receiver.local !== undefined) deliverTo(receiver.local, message, position);
+      const receiver = receiverFor(receivers[i]!, source);
+      if (receiver !== undefined) deliverTo(receiver, message, position);
     }
     for (let i = 0; i < groups.length; i++) this.#shared.deliver(groups[i]!, i + 1, message, position);
   }
+}
+
+/** What a receiver is owed of a source's messages; undefined = nothing. [MQTT-3.8.3-3] */
+function receiverFor(receiver: Receiver<Session>, source: PublishSource): Receiver<Session> | undefined {
+  // By Client Identifier: a publisher may have come back with a new Session before its message was committed.
+  if (receiver.noLocal === NoLocal.NONE || receiver.subscriber.clientId !== source.clientId) return receiver;
+  return receiver.local;
 }
 
 function deliverTo(receiver: Receiver<Session>, message: Message, position: Position): void {

@@ -8,8 +8,16 @@
  *
  *   state                packet sent     waiting for   then
  *   AWAITING_PUBACK      PUBLISH QoS 1   PUBACK        free
- *   AWAITING_PUBREC      PUBLISH QoS 2   PUBREC        AWAITING_PUBCOMP, or free when it refuses
+ *   RESERVED             nothing yet     its record    AWAITING_PUBREC
+ *   AWAITING_PUBREC      PUBLISH QoS 2   PUBREC        RELEASING or AWAITING_PUBCOMP, or free when it refuses
+ *   RELEASING            PUBLISH QoS 2   its record    AWAITING_PUBCOMP
  *   AWAITING_PUBCOMP     PUBREL          PUBCOMP       free
+ *
+ * RESERVED and RELEASING are for Sessions whose steps must be safe before the client sees them; "its record" is the one of
+ * the Packet Identifier and of PUBREC, and `confirm` tells that it is safe.
+ *
+ * The ring has up to three parts: what was sent on this connection, what an earlier connection left to be sent again, and
+ * what was reserved for this one and not sent yet. The last two are never there together, but for what was left RESERVED.
  *
  * After a reconnect every entry is sent again before anything new: first all PUBRELs, which no window may delay, then
  * the PUBLISHes, as the window allows. Each goes in the order above. [MQTT-4.4.0-1] [MQTT-3.3.4-10]
@@ -28,20 +36,31 @@ import type { SessionContext } from "./session_context.ts";
 import type { SessionLimits } from "./session_limits.ts";
 
 /** What an entry waits for. */
-export const InflightState = { FREE: 0, AWAITING_PUBACK: 1, AWAITING_PUBREC: 2, AWAITING_PUBCOMP: 3 } as const;
+export const InflightState = {
+  FREE: 0,
+  AWAITING_PUBACK: 1,
+  AWAITING_PUBREC: 2,
+  AWAITING_PUBCOMP: 3,
+  RESERVED: 4,
+  RELEASING: 5,
+} as const;
 
-/** The ring. Slots are indices returned by `add`, `find` and `slotAt`, valid until the next `add`. */
+/** The ring. Slots are indices returned by `find` and the like, valid until the next entry. */
 export class InflightWindow {
   /** Entries not completed. */
   count = 0;
-  /** Entries that use up send quota on this connection: sent, and not completed. [MQTT-4.9.0-1] */
+  /** Entries that use up send quota on this connection: reserved for it or sent, and not completed. [MQTT-4.9.0-1] */
   onWire = 0;
   /** Bytes of the entries that count in `onWire`, of those whose size was given. */
   onWireBytes = 0;
   #first = 0;
   #next = 0;
-  /** The next PUBLISH to send again; everything before it was sent on this connection. */
+  /** The next PUBLISH to send; everything before it was sent on this connection. */
   #resend = 0;
+  /** Entries from here on were made on this connection: they use send quota already, and are sent for the first time. */
+  #reserved = 0;
+  /** Entries that are RELEASING: they use send quota on every connection, as nothing delays their PUBREL but the record. */
+  #releasing = 0;
   /** Where the search for PUBRELs to send again goes on. */
   #release = 0;
   #positions = new Float64Array(CAPACITY_MIN);
@@ -58,6 +77,11 @@ export class InflightWindow {
 
   /** True while entries of an earlier connection have not been sent again. */
   get hasResends(): boolean {
+    return this.#resend < this.#reserved;
+  }
+
+  /** True while entries have not been sent on this connection, of whichever one. */
+  get hasUnsent(): boolean {
     return this.#resend < this.#next;
   }
 
@@ -75,17 +99,24 @@ export class InflightWindow {
   }
 
   /**
-   * Adds an entry that is being sent now. The window must not be exhausted and have no resends left.
+   * Adds an entry that is being sent now. The window must not be exhausted and have nothing unsent.
    *
    * @param size Stored bytes of its message as of `boundedSize`.
    * @returns Its Packet Identifier.
    */
   add(position: Position, state: number, retain: boolean, origin: DeliveryOrigin | null, size = 0): PacketId {
-    if (this.#first === this.#next) this.#first = this.#next = this.#next % PACKET_IDS;
+    const packetId = this.reserve(position, state, retain, origin, size);
+    this.#resend = this.#next;
+    return packetId;
+  }
+
+  /** Adds an entry that is to be sent later, as `add` otherwise. The window must not be exhausted and have no resends left. */
+  reserve(position: Position, state: number, retain: boolean, origin: DeliveryOrigin | null, size = 0): PacketId {
+    if (this.#first === this.#next) this.#first = this.#next = this.#resend = this.#next % PACKET_IDS;
+    if (this.#resend === this.#next) this.#reserved = this.#next;
     const packetId = this.#next % PACKET_IDS + 1;
     this.#put(position, state, retain, origin);
     if (size > 0) this.#setSize((this.#next - 1) & (this.#positions.length - 1), size);
-    this.#resend = this.#next;
     this.onWire++;
     return packetId;
   }
@@ -107,6 +138,7 @@ export class InflightWindow {
     while (this.#next + gap - this.#first >= this.#positions.length) this.#grow();
     this.#next += gap;
     this.#put(position, state, retain, origin);
+    this.#reserved = this.#next;
   }
 
   #put(position: Position, state: number, retain: boolean, origin: DeliveryOrigin | null): void {
@@ -129,17 +161,36 @@ export class InflightWindow {
     this.onWireBytes += size;
   }
 
-  /** Slot of a Packet Identifier that waits for something on this connection, or -1. */
+  /** Slot of a Packet Identifier that waits for something from the client on this connection, or -1. */
   find(packetId: PacketId): number {
+    const slot = this.slotOf(packetId);
+    if (slot === -1 || !isPublish(this.#states[slot]!)) return slot;
+    // A PUBLISH that was not sent on this connection cannot be acknowledged on it.
+    return this.#sequenceOf(slot) < this.#resend ? slot : -1;
+  }
+
+  /** Slot of a Packet Identifier that is in use, or -1. */
+  slotOf(packetId: PacketId): number {
     let distance = packetId - 1 - this.#first % PACKET_IDS;
     if (distance < 0) distance += PACKET_IDS;
     if (distance >= this.#next - this.#first) return -1;
     const slot = (this.#first + distance) & (this.#positions.length - 1);
-    const state = this.#states[slot];
-    if (state === InflightState.FREE) return -1;
-    // A PUBLISH that was not sent on this connection cannot be acknowledged on it.
-    const isSent = state === InflightState.AWAITING_PUBCOMP || distance < this.#resend - this.#first;
-    return isSent ? slot : -1;
+    return this.#states[slot] === InflightState.FREE ? -1 : slot;
+  }
+
+  /** Slot of the RESERVED entry of a message that no group was owed, or -1. O(what is not sent), and mostly the first. */
+  reservedSlotOf(position: Position): number {
+    const mask = this.#positions.length - 1;
+    for (let sequence = this.#resend; sequence < this.#next; sequence++) {
+      const slot = sequence & mask;
+      if (this.#positions[slot] !== position || this.#states[slot] !== InflightState.RESERVED) continue;
+      if ((this.originOf(slot)?.group ?? null) === null) return slot;
+    }
+    return -1;
+  }
+
+  #sequenceOf(slot: number): number {
+    return this.#first + ((slot - this.#first) & (this.#positions.length - 1));
   }
 
   /** State of a slot. */
@@ -147,7 +198,18 @@ export class InflightWindow {
     return this.#states[slot]!;
   }
 
-  /** Position of a slot's message; once it waits for PUBCOMP a number only, whose message may be gone. */
+  /** Packet Identifier of a slot. */
+  packetIdOf(slot: number): PacketId {
+    return this.#sequenceOf(slot) % PACKET_IDS + 1;
+  }
+
+  /** True once PUBREC came: only a Packet Identifier is left of the delivery. */
+  isReceived(slot: number): boolean {
+    const state = this.#states[slot]!;
+    return state === InflightState.AWAITING_PUBCOMP || state === InflightState.RELEASING;
+  }
+
+  /** Position of a slot's message; once PUBREC came a number only, whose message may be gone. */
   positionOf(slot: number): Position {
     return this.#positions[slot]!;
   }
@@ -167,14 +229,36 @@ export class InflightWindow {
     this.#states[slot] = InflightState.AWAITING_PUBCOMP;
   }
 
+  /** Marks that PUBREC came; PUBREL waits for the record of that. */
+  setReleasing(slot: number): void {
+    this.#states[slot] = InflightState.RELEASING;
+    this.#releasing++;
+  }
+
+  /** The record that a RESERVED or RELEASING entry waited for is safe. */
+  confirm(slot: number): void {
+    if (this.#states[slot] === InflightState.RESERVED) this.#states[slot] = InflightState.AWAITING_PUBREC;
+    else {
+      this.#states[slot] = InflightState.AWAITING_PUBCOMP;
+      this.#releasing--;
+    }
+  }
+
   /** Completes an entry that was sent on this connection. */
   complete(slot: number): void {
     this.onWire--;
     this.#free(slot);
   }
 
+  /** Drops an entry whose PUBLISH was not sent on this connection. */
+  drop(slot: number): void {
+    if (this.#sequenceOf(slot) >= this.#reserved) this.onWire--;
+    this.#free(slot);
+  }
+
   #free(slot: number): void {
     const mask = this.#positions.length - 1;
+    if (this.#states[slot] === InflightState.RELEASING) this.#releasing--;
     this.#states[slot] = InflightState.FREE;
     if (this.#origins !== undefined) this.#origins[slot] = null;
     if (this.#sizes !== undefined) {
@@ -188,9 +272,11 @@ export class InflightWindow {
 
   /** Forgets what was sent on the connection that ended: everything is to be sent again. */
   restart(): void {
-    this.onWire = this.onWireBytes = 0;
+    this.onWire = this.#releasing;
+    this.onWireBytes = 0;
     this.#sizes = undefined;
     this.#resend = this.#release = this.#first;
+    this.#reserved = this.#next;
   }
 
   /** Packet Identifier of the next PUBREL to send again, which counts as sent from now on; 0 when none is left. */
@@ -205,32 +291,26 @@ export class InflightWindow {
     return 0;
   }
 
-  /** Slot of the next PUBLISH to send again, or -1; `packetIdToResend` is its Packet Identifier. */
-  slotToResend(): number {
+  /** Slot of the next PUBLISH to send, or -1 when there is none or it is RESERVED: no later one may overtake it. */
+  slotToSend(): number {
     const mask = this.#positions.length - 1;
     while (this.#resend < this.#next && !isPublish(this.#states[this.#resend & mask]!)) this.#resend++;
-    return this.#resend < this.#next ? this.#resend & mask : -1;
-  }
-
-  /** Packet Identifier of the entry that `slotToResend` found. */
-  get packetIdToResend(): PacketId {
-    return this.#resend % PACKET_IDS + 1;
+    if (this.#resend === this.#next) return -1;
+    const slot = this.#resend & mask;
+    return this.#states[slot] === InflightState.RESERVED ? -1 : slot;
   }
 
   /**
-   * Notes that the entry found by `slotToResend` was sent again.
+   * Notes that the entry found by `slotToSend` was sent.
    *
-   * @param size As for `add`.
+   * @param size As for `add`, if it is one of an earlier connection.
    */
-  noteResent(size = 0): void {
-    if (size > 0) this.#setSize(this.#resend & (this.#positions.length - 1), size);
+  noteSent(size = 0): void {
+    if (this.hasResends) {
+      if (size > 0) this.#setSize(this.#resend & (this.#positions.length - 1), size);
+      this.onWire++;
+    }
     this.#resend++;
-    this.onWire++;
-  }
-
-  /** Drops the entry found by `slotToResend` instead of sending it again. */
-  dropResend(): void {
-    this.#free(this.#resend & (this.#positions.length - 1));
   }
 
   /**
@@ -275,7 +355,8 @@ export function boundedSize(position: Position, { limits, store }: SessionContex
 }
 
 function isPublish(state: number): boolean {
-  return state === InflightState.AWAITING_PUBACK || state === InflightState.AWAITING_PUBREC;
+  return state === InflightState.AWAITING_PUBACK || state === InflightState.AWAITING_PUBREC ||
+    state === InflightState.RESERVED;
 }
 
 /** Packet Identifiers that exist: 1 to 65535. [MQTT-2.2.1-3] */

@@ -93,7 +93,7 @@ export function owedInflight(
 ): OwedMessage {
   const position = window.positionOf(slot);
   const state = window.stateOf(slot);
-  const isReceived = state === InflightState.AWAITING_PUBCOMP;
+  const isReceived = window.isReceived(slot);
   const flags = (state === InflightState.AWAITING_PUBACK ? 1 : 2) | (window.retainOf(slot) ? RETAIN_FLAG : 0);
   const size = isReceived ? 0 : store.sizeOf(position);
   const origin = window.originOf(slot);

@@ -165,11 +165,12 @@ export class PacketHandler {
     if (type === PacketType.PUBACK) session.outbox.handlePuback(ack, nowMs);
     else if (type === PacketType.PUBREC) session.outbox.handlePubrec(ack, nowMs);
     else if (type === PacketType.PUBCOMP) session.outbox.handlePubcomp(ack, nowMs);
-    else if (session.inbound.release(ack.packetId)) this.#host.release(session, ack.packetId);
     else {
-      // [MQTT-4.3.3-11] PUBREL is always answered; v3 has no code for an identifier that is not open.
-      const code = session.isV5 ? ReasonCode.PACKET_IDENTIFIER_NOT_FOUND : 0;
-      this.#host.acknowledge(session, AckHeader.PUBCOMP, ack.packetId, code);
+      // [MQTT-4.3.3-11] PUBREL is always answered; v3 has no code for an identifier that is not open. One that comes again
+      // is recorded again: the record of the first may not be safe, and PUBCOMP lets the client use the identifier anew.
+      const isOpen = session.inbound.release(ack.packetId);
+      const code = isOpen || !session.isV5 ? 0 : ReasonCode.PACKET_IDENTIFIER_NOT_FOUND;
+      this.#host.release(session, ack.packetId, code);
     }
   }
 

@@ -5,6 +5,7 @@ import type { Counters, DropReason } from "../metrics/counters.ts";
 import type { ProtocolVersion } from "../protocol/packets.ts";
 import type { PublishEncoder } from "../protocol/publish_encoder.ts";
 import type { MessageStore } from "../storage/message_store.ts";
+import type { ProgressLine } from "./progress_line.ts";
 import type { SessionLimits } from "./session_limits.ts";
 
 /** Hears of messages that go no further. */
@@ -24,6 +25,8 @@ export interface SessionContext {
   readonly encoder: PublishEncoder;
   readonly counters: Counters;
   readonly limits: SessionLimits;
+  /** Where deliveries wait for a step that must be safe first. */
+  readonly progress: ProgressLine;
   /** Every dropped message is told here and counted nowhere else. Read at each event: listeners may come. */
   readonly events: DropListener;
 }

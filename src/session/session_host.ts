@@ -19,7 +19,7 @@ export interface SessionHost {
   /** Acknowledges a QoS 1 or 2 PUBLISH without routing it, in order with the others. */
   acknowledge(publisher: Session, header: number, packetId: PacketId, reasonCode: number): void;
   /** Records that PUBREL released a Packet Identifier, then answers PUBCOMP. */
-  release(publisher: Session, packetId: PacketId): void;
+  release(publisher: Session, packetId: PacketId, reasonCode: number): void;
   subscribe(session: Session, packet: SubscribePacket): void;
   unsubscribe(session: Session, packet: UnsubscribePacket): void;
   /** The client said goodbye; the connection ends after this. */

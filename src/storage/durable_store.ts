@@ -84,6 +84,10 @@ export class DurableMessageStore {
     return this.isLowOnSpace || this.#group.isFailing;
   }
 
+  get isProgressPromised(): boolean {
+    return this.#group.waitsForSync;
+  }
+
   get isCongested(): boolean {
     const log = this.#log;
     return log.endLsn - log.safeLsn > CONGESTED_BYTES && log.lastPosition > this.#group.committed;
@@ -131,6 +135,19 @@ export class DurableMessageStore {
     group: GroupOrdinal,
   ): void {
     if (position < VOLATILE_FROM) this.#log.appendProgress(kind, session, position, packetId, group);
+  }
+
+  promiseProgress(
+    kind: ProgressKind,
+    session: SessionNumber,
+    position: Position,
+    packetId: PacketId,
+    group: GroupOrdinal,
+  ): Position {
+    if (position >= VOLATILE_FROM) return 0;
+    this.#group.hasPromise = true;
+    this.#log.appendProgress(kind, session, position, packetId, group);
+    return this.#log.lastPosition;
   }
 
   appendRelease(session: SessionNumber, packetId: PacketId): Position {

@@ -12,8 +12,9 @@
  * What a crash must not undo is appended too:
  *
  *   appendRoute           who is owed the messages that name it; written once per match result and `routesValidFrom`
- *   appendProgress        how far a delivery to a recorded Session is; never waited for, but written before the packets
- *                         of its turn leave, so that the Packet Identifier a client saw is known after a crash
+ *   appendProgress        how far a delivery to a recorded Session is; not waited for, but written before the packets of
+ *                         its turn leave, so that the Packet Identifier a client saw is known after a killed process
+ *   promiseProgress       the same of a step that a client acts on at QoS 2, where a commit outlives a power cut
  *   appendRelease         PUBREL of an inbound QoS 2 message
  *   appendSessionChange   life of recorded Sessions and of Will Messages
  *
@@ -60,6 +61,8 @@ export class MessageStore extends Context.Service<MessageStore, {
   readonly routesValidFrom: Position;
   /** True when Sessions are to be recorded. */
   readonly isDurable: boolean;
+  /** True while what is committed outlives a power cut, so that steps a client acts on at QoS 2 are promises. */
+  readonly isProgressPromised: boolean;
   /** False once all session numbers were used that a record can hold. */
   readonly hasSessionNumbers: boolean;
   /**
@@ -98,6 +101,18 @@ export class MessageStore extends Context.Service<MessageStore, {
     packetId: PacketId,
     group: GroupOrdinal,
   ): void;
+  /**
+   * Appends how far a delivery is, as `appendProgress`, for somebody who waits for it.
+   *
+   * @returns Once this position is committed the step is safe; 0 for a message that need not outlive the process.
+   */
+  promiseProgress(
+    kind: ProgressKind,
+    session: SessionNumber,
+    position: Position,
+    packetId: PacketId,
+    group: GroupOrdinal,
+  ): Position;
   /** Appends that an inbound QoS 2 Packet Identifier of a recorded Session was released by PUBREL. [MQTT-4.3.3-12] */
   appendRelease(session: SessionNumber, packetId: PacketId): Position;
   /** Appends a Session change. Never refused; the caller asks `isFull` before it promises anything new. */
@@ -144,6 +159,7 @@ export class MemoryMessageStore implements Context.Service.Shape<typeof MessageS
   readonly isCongested = false;
   readonly hasSessionNumbers = true;
   readonly routesValidFrom: Position = 0;
+  readonly isProgressPromised = false;
   readonly isDurable = false;
   readonly #log: MemoryLog;
   readonly #listeners = new CommitListeners();
@@ -179,6 +195,10 @@ export class MemoryMessageStore implements Context.Service.Shape<typeof MessageS
   }
 
   appendProgress(): void {}
+
+  promiseProgress(): Position {
+    return 0;
+  }
 
   appendRelease(): Position {
     return this.#log.lastPosition;

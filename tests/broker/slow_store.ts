@@ -32,6 +32,8 @@ export class SlowStore {
   isDurable = true;
   /** While true, messages that nobody needs after a crash are not logged. */
   isSparse = false;
+  /** True when every commit counts as one that outlives a power cut. */
+  isProgressPromised = false;
   routesValidFrom: Position = 0;
   /** Topics of messages that cannot be read, after a restart neither. */
   unreadable = new Set<string>();
@@ -75,6 +77,7 @@ export class SlowStore {
     survivor.isDurable = this.isDurable;
     survivor.isSparse = this.isSparse;
     survivor.unreadable = this.unreadable;
+    survivor.isProgressPromised = this.isProgressPromised;
     return survivor;
   }
 
@@ -160,6 +163,12 @@ export class SlowStore {
     if (of >= VOLATILE_FROM) return;
     assert(of > 0 && of <= this.#lastPosition, "progress of a message that was appended");
     this.entries.push({ kind: "progress", position: ++this.#lastPosition, progress, session, of, packetId, group });
+  }
+
+  promiseProgress(progress: number, session: number, of: Position, packetId: number, group: number): Position {
+    assert(session > 0, "only recorded Sessions are promised progress");
+    this.appendProgress(progress, session, of, packetId, group);
+    return of >= VOLATILE_FROM ? 0 : this.#lastPosition;
   }
 
   appendRelease(session: number, packetId: number): Position {

@@ -57,8 +57,8 @@ export class RecordingHost implements SessionHost {
     this.calls.push(`acknowledge 0x${header.toString(16)} #${packetId} 0x${reasonCode.toString(16)}`);
   }
 
-  release(_publisher: Session, packetId: number): void {
-    this.calls.push(`release #${packetId}`);
+  release(_publisher: Session, packetId: number, reasonCode: number): void {
+    this.calls.push(`release #${packetId}${reasonCode === 0 ? "" : ` 0x${reasonCode.toString(16)}`}`);
   }
 
   subscribe(_session: Session, packet: SubscribePacket): void {

@@ -129,11 +129,10 @@ Deno.test("InflightWindow keeps the bytes of what is on the wire while it grows 
   assert.equal(window.onWireBytes, total - (49 * 50 / 2 - 45));
   window.restart();
   assert.equal(window.onWireBytes, 0);
-  window.slotToResend();
-  window.noteResent(70);
+  window.slotToSend();
+  window.noteSent(70);
   assert.equal(window.onWireBytes, 70);
-  window.slotToResend();
-  window.dropResend();
+  window.drop(window.slotToSend());
   assert.equal(window.onWireBytes, 70);
   window.complete(window.find(ids[50]!));
   assert.deepEqual([window.onWireBytes, window.count], [0, 48]);

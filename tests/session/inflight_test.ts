@@ -20,9 +20,9 @@ function complete(window: InflightWindow, packetId: number): void {
 /** Sends everything again that is to be sent again; returns Packet Identifiers. */
 function resendAll(window: InflightWindow): number[] {
   const sent: number[] = [];
-  for (let slot = window.slotToResend(); slot !== -1; slot = window.slotToResend()) {
-    sent.push(window.packetIdToResend);
-    window.noteResent();
+  for (let slot = window.slotToSend(); slot !== -1; slot = window.slotToSend()) {
+    sent.push(window.packetIdOf(slot));
+    window.noteSent();
   }
   return sent;
 }
@@ -124,8 +124,8 @@ Deno.test("InflightWindow takes no acknowledgement for what was not sent on this
   for (let position = 1; position <= 3; position++) window.add(position, AWAITING_PUBACK, false, null);
   window.restart();
   assert.equal(window.find(1), -1);
-  assert.notEqual(window.slotToResend(), -1);
-  window.noteResent();
+  assert.notEqual(window.slotToSend(), -1);
+  window.noteSent();
   assert.notEqual(window.find(1), -1);
   assert.equal(window.find(2), -1);
 });
@@ -147,13 +147,13 @@ Deno.test("InflightWindow goes on after the last entry to send again is dropped"
   const window = new InflightWindow();
   for (let position = 1; position <= 3; position++) window.add(position, AWAITING_PUBACK, false, null);
   window.restart();
-  window.slotToResend();
-  window.noteResent();
-  window.slotToResend();
-  window.dropResend();
-  assert.equal(window.slotToResend() !== -1 && window.packetIdToResend, 3);
-  window.dropResend();
-  assert.equal(window.slotToResend(), -1);
+  window.slotToSend();
+  window.noteSent();
+  window.drop(window.slotToSend());
+  const slot = window.slotToSend();
+  assert.equal(window.packetIdOf(slot), 3);
+  window.drop(slot);
+  assert.equal(window.slotToSend(), -1);
   assert.deepEqual([window.count, window.onWire, window.hasResends], [1, 1, false]);
   complete(window, 1);
   assert.equal(window.add(4, AWAITING_PUBACK, false, null), 4);
@@ -163,8 +163,8 @@ Deno.test("InflightWindow sends again what the restart of a restart left", () =>
   const window = new InflightWindow();
   for (let position = 1; position <= 4; position++) window.add(position, AWAITING_PUBACK, false, null);
   window.restart();
-  window.slotToResend();
-  window.noteResent();
+  window.slotToSend();
+  window.noteSent();
   complete(window, 1);
   window.restart();
   assert.deepEqual(resendAll(window), [2, 3, 4]);
@@ -285,15 +285,15 @@ Deno.test("InflightWindow says what an array of entries says", () => {
 
 /** Sends one entry of an earlier connection again, if there is one. */
 function resendOne(window: InflightWindow, model: Sent[]): boolean {
-  const slot = window.slotToResend();
+  const slot = window.slotToSend();
   const expected = model.find((sent) => !sent.isOnWire);
   if (expected === undefined) {
     assert.equal(slot, -1);
     return false;
   }
-  assert.equal(window.packetIdToResend, expected.packetId);
+  assert.equal(window.packetIdOf(slot), expected.packetId);
   assert.equal(window.positionOf(slot), expected.position);
-  window.noteResent();
+  window.noteSent();
   expected.isOnWire = true;
   return true;
 }

@@ -17,6 +17,7 @@ import { NO_IDENTIFIERS, PublishEncoder } from "../../src/protocol/publish_encod
 import { WriteBuffer } from "../../src/protocol/write_buffer.ts";
 import type { DeliveryOrigin } from "../../src/session/delivery_origin.ts";
 import type { PacketSink } from "../../src/session/packet_sink.ts";
+import { ProgressLine } from "../../src/session/progress_line.ts";
 import { Session } from "../../src/session/session.ts";
 import type { ConnectionTraits, SessionContext } from "../../src/session/session_context.ts";
 import type { SessionLimits } from "../../src/session/session_limits.ts";
@@ -194,7 +195,9 @@ export class SessionRig {
     this.store = store;
     this.limits = limitsOf(limits);
     const { encoder, counters } = this;
-    this.context = { store, encoder, counters, limits: this.limits, events: new CountedEvents(counters) };
+    const progress = new ProgressLine(() => {});
+    const events = new CountedEvents(counters);
+    this.context = { store, encoder, counters, limits: this.limits, progress, events };
     this.session = new Session("client", this.context);
     this.session.expireAfter(3600);
   }

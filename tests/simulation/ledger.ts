@@ -162,6 +162,10 @@ export class NotedStore {
     return this.#store.isDurable;
   }
 
+  get isProgressPromised(): boolean {
+    return this.#store.isProgressPromised;
+  }
+
   get bytesHeld(): number {
     return this.#store.bytesHeld;
   }
@@ -200,6 +204,12 @@ export class NotedStore {
     this.#store.appendProgress(kind, session, position, packetId, group);
     if (position >= VOLATILE_FROM) return;
     this.#ledger.progress.push({ lsn: this.#store.lastPosition, session, of: position });
+  }
+
+  promiseProgress(kind: ProgressKind, session: number, position: Position, packetId: number, group: number): Position {
+    const safeAt = this.#store.promiseProgress(kind, session, position, packetId, group);
+    if (position < VOLATILE_FROM) this.#ledger.progress.push({ lsn: safeAt, session, of: position });
+    return safeAt;
   }
 
   appendRelease(session: number, packetId: number): Position {

@@ -95,6 +95,12 @@ export class GroupCommit {
     return this.#state !== "working";
   }
 
+  /** True when only what is synced is committed. */
+  get waitsForSync(): boolean {
+    const { syncMode, forceFsync, noSync } = this.#with.policy;
+    return forceFsync || (syncMode === "immediate" && !noSync);
+  }
+
   /** Bytes that are acknowledged or waiting and would be lost with the power. */
   get unsyncedBytes(): number {
     return this.#log.writtenLsn - this.#log.syncedLsn;
@@ -141,11 +147,6 @@ export class GroupCommit {
     this.#stopTimer();
     this.#cancelRetry?.();
     this.#state = "dead";
-  }
-
-  get #waitsForSync(): boolean {
-    const { syncMode, forceFsync, noSync } = this.#with.policy;
-    return forceFsync || (syncMode === "immediate" && !noSync);
   }
 
   get #oldestMs(): number {
@@ -203,7 +204,7 @@ export class GroupCommit {
   }
 
   #mayCommitWritten(): boolean {
-    if (this.#waitsForSync) return false;
+    if (this.waitsForSync) return false;
     const { policy, clock } = this.#with;
     if (policy.syncMode === "batch") return this.#writtenRecords - this.#syncedRecords <= policy.batchSyncSize;
     return clock() - this.#oldestMs < policy.syncIntervalMs;
