@@ -99,7 +99,7 @@ export async function attach(strace: Tool, pid: number, settings: TraceSettings 
  */
 export function syncBefore(
   calls: readonly SystemCall[],
-  payload: string,
+  payload: string | Uint8Array,
   acknowledgement: SystemCall,
 ): SystemCall | undefined {
   const written = writesOf(calls, payload).filter(({ result }) => !result.startsWith("-1"));
@@ -109,11 +109,12 @@ export function syncBefore(
   );
 }
 
-/** Writes to files of the log that hold a payload. */
-export function writesOf(calls: readonly SystemCall[], payload: string): SystemCall[] {
-  const bytes = toHex(new TextEncoder().encode(payload)).replaceAll(" ", "");
-  return calls.filter(({ name, target, bytes: given }) =>
-    name === "pwrite64" && segmentOf(target).endsWith(".wal") && given.includes(bytes)
+/** Writes to files of the log that hold a payload, or other bytes. */
+export function writesOf(calls: readonly SystemCall[], payload: string | Uint8Array): SystemCall[] {
+  const given = typeof payload === "string" ? new TextEncoder().encode(payload) : payload;
+  const sought = toHex(given).replaceAll(" ", "");
+  return calls.filter(({ name, target, bytes }) =>
+    name === "pwrite64" && segmentOf(target).endsWith(".wal") && bytes.includes(sought)
   );
 }
 

@@ -435,6 +435,8 @@ class Simulation {
   #mayRepeat(clientId: string | undefined, payload: string): void {
     const group = this.#oracle.groupReceipts.get(payload);
     if (group !== undefined) group.mayRepeat = true;
+    // Of what is lost then the client had seen nothing yet, or only has to hear PUBREL again.
+    if (this.#promised.kind === "synced") return;
     for (const client of this.#clients) {
       if (client.traits.clientId !== clientId) continue;
       client.session.receiptOf(payload).mayRepeat = true;
