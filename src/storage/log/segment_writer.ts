@@ -84,11 +84,12 @@ export class SegmentWriter {
     const disk = this.#disk;
     const path = `${this.#directory}/${segmentName(firstLsn)}`;
     // Left by a creation that failed half way, or to keep the place; it never had a block that counts. Written over, not
-    // removed first: a crash in between would leave a log without any segment.
+    // removed or emptied first: a crash in between would leave a log without any segment, and its header may be all that
+    // says how far time had come.
     const isLeft = disk.exists(path);
     const file = disk.open(path, isLeft ? "write" : "create");
     try {
-      if (isLeft) file.truncate(0);
+      if (isLeft) file.truncate(SEGMENT_HEADER_BYTES);
       file.write(encodeSegmentHeader(firstLsn, nowMs), 0, SEGMENT_HEADER_BYTES, 0);
     } catch (cause) {
       file.close();

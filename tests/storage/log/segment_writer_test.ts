@@ -4,6 +4,7 @@
 import assert from "node:assert/strict";
 import { Chunk } from "../../../src/storage/log/memory_buffer.ts";
 import { FIRST_LSN, SEGMENT_HEADER_BYTES, segmentName } from "../../../src/storage/log/segment.ts";
+import { readSegmentHead } from "../../../src/storage/log/segment_files.ts";
 import { SegmentWriter } from "../../../src/storage/log/segment_writer.ts";
 import { StorageFailed } from "../../../src/storage/model/errors.ts";
 import { FaultyDisk } from "../disk/faulty_disk.ts";
@@ -41,6 +42,23 @@ Deno.test("SegmentWriter makes a file with the first bytes of a segment, under t
   assert.equal(writer.writtenBytes, writer.fileBytes);
   assert.deepEqual(disk.contents(`${WAL}/${segmentName(160)}`).slice(SEGMENT_HEADER_BYTES), new Uint8Array(8).fill(97));
   writer.close();
+});
+
+Deno.test("SegmentWriter writes over a header that keeps the place without a moment at which there is none", () => {
+  const { disk, writer } = newWriter();
+  writer.open(FIRST_LSN, 1_000);
+  writer.close();
+  const path = `${WAL}/${segmentName(FIRST_LSN)}`;
+  const found: (number | undefined)[] = [];
+  disk.onChange = () => {
+    const header = readSegmentHead(disk, path).header;
+    found.push(header.kind === "header" ? header.createdMs : undefined);
+  };
+  const next = new SegmentWriter(disk, WAL, []);
+  next.open(FIRST_LSN, 2_000);
+  disk.onChange = undefined;
+  assert.deepEqual([...new Set(found)], [1_000, 2_000]);
+  next.close();
 });
 
 Deno.test("SegmentWriter finds the segment of a position, and none behind or before", () => {
