@@ -98,10 +98,10 @@ export function openLog(options: OpenLogOptions): OpenedLog {
   const { disk, directory, checkpoint, counters, clock } = options;
   const startedMs = clock();
   const loaded = checkpoint.load();
-  const { segments, endLsn, nextSession, report, ...recovered } = recover(disk, directory, loaded, options);
+  const { segments, endLsn, latestMs, nextSession, report, ...recovered } = recover(disk, directory, loaded, options);
   checkpoint.discardFrom(loaded.appliedLsn);
   counters.walRecoveryDurationSeconds.observe((clock() - startedMs) / 1000);
-  options.foundTime?.(segments.reduce((latest, { lastWrittenMs }) => Math.max(latest, lastWrittenMs), 0));
+  options.foundTime?.(latestMs);
   const log = new WriteAheadLog({
     disk,
     directory,

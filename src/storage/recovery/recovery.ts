@@ -67,6 +67,8 @@ export interface Recovered {
   readonly segments: readonly SegmentInfo[];
   /** Where the log goes on. */
   readonly endLsn: number;
+  /** Latest broker time that the log tells; 0 = none. */
+  readonly latestMs: number;
   readonly state: RecoveredState;
   readonly nextSession: number;
   readonly report: RecoveryReport;
@@ -150,7 +152,7 @@ class Recovery {
   }
 
   run(): Recovered {
-    const { segments, unborn } = surveySegments(this.#disk, this.#directory, this.#reader);
+    const { segments, unborn, ...survey } = surveySegments(this.#disk, this.#directory, this.#reader, this.#appliedLsn);
     this.#surveyed = segments;
     let taken = 0;
     while (taken < segments.length && !this.#isOver) if (this.#take(taken)) taken++;
@@ -169,7 +171,8 @@ class Recovery {
       losses: this.#losses,
       shortfall,
     };
-    return { segments: this.#segments, endLsn, state, nextSession, report, repairs: this.#repairs };
+    const latestMs = this.#segments.reduce((latest, each) => Math.max(latest, each.lastWrittenMs), survey.latestMs);
+    return { segments: this.#segments, endLsn, latestMs, state, nextSession, report, repairs: this.#repairs };
   }
 
   /** Deals with one segment. Returns false when the log ends before it. */

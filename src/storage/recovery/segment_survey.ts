@@ -34,14 +34,21 @@ export interface Survey {
   readonly segments: readonly SurveyedSegment[];
   /** Left by a crash, by first LSN. */
   readonly unborn: readonly SurveyedSegment[];
+  /** Latest time that headers tell, and blocks that the database covers so that nobody reads them; 0 = none does. */
+  readonly latestMs: number;
 }
 
-/** Looks at the segments of a directory. @throws StorageFailed with reason `format` for a version that is not known. */
-export function surveySegments(disk: Disk, directory: string, reader: SegmentReader): Survey {
+/**
+ * Looks at the segments of a directory.
+ *
+ * @param appliedLsn Below it the database has everything.
+ * @throws StorageFailed with reason `format` for a version that is not known.
+ */
+export function surveySegments(disk: Disk, directory: string, reader: SegmentReader, appliedLsn: number): Survey {
   const segments = listSegmentFiles(disk, directory).map((file) => survey(disk, file, reader));
   const unborn: SurveyedSegment[] = [];
   while (segments.length > 0 && isUnborn(segments.at(-1)!, reader)) unborn.unshift(segments.pop()!);
-  return { segments, unborn };
+  return { segments, unborn, latestMs: latestTimeOf([...segments, ...unborn], reader, appliedLsn) };
 }
 
 /** The highest LSN of which any whole block says that everything below was synced; 0 = none says so. Reads every file. */
@@ -68,6 +75,24 @@ export function limitOf(segments: readonly SurveyedSegment[], index: number): nu
 /** True for a file that holds a header and not one byte more. */
 export function isEmpty(segment: SurveyedSegment): boolean {
   return segment.kind === "sound" && segment.head.fileBytes === SEGMENT_HEADER_BYTES;
+}
+
+/**
+ * After a compaction of everything the only record of how far time had come is the header of an empty segment, or, when a
+ * crash left no time to begin one, the last block that the database covers.
+ */
+function latestTimeOf(segments: readonly SurveyedSegment[], reader: SegmentReader, appliedLsn: number): number {
+  let latestMs = 0;
+  for (const { kind, head: { header } } of segments) {
+    if (kind === "sound" && header.kind === "header") latestMs = Math.max(latestMs, header.createdMs);
+  }
+  const last = segments.at(-1);
+  if (last === undefined || isEmpty(last) || last.fileEndLsn > appliedLsn) return latestMs;
+  reader.read(last.path);
+  for (const item of readBlocks(reader.buffer, reader.size, last.firstLsn, "checksum")) {
+    if (item.kind === "block") latestMs = Math.max(latestMs, item.writtenMs);
+  }
+  return latestMs;
 }
 
 function survey(disk: Disk, file: SegmentFile, reader: SegmentReader): SurveyedSegment {

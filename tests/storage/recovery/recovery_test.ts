@@ -420,6 +420,21 @@ Deno.test("segments that the database knows all of are removed", () => {
   assert.deepEqual(result.segments.map(({ firstLsn }) => firstLsn), [second!.firstLsn, third!.firstLsn]);
 });
 
+Deno.test("the latest time is that of the last block, also when the database knows all of it", () => {
+  const log = logWithSessions(1);
+  log.block().publish({ topic: "a" });
+  log.block().segment();
+  const lastMs = CREATED_MS + 1000;
+  assert.equal(recovered(log).latestMs, lastMs);
+  assert.equal(recovered(log, archive(log.segments[0]!.endLsn, [], 1)).latestMs, lastMs);
+});
+
+Deno.test("the latest time is that of a segment without blocks, when everything else is in the database", () => {
+  const log = new LogWriter().segment();
+  assert.equal(recovered(log).latestMs, CREATED_MS);
+  assert.equal(recovered(new LogWriter()).latestMs, 0);
+});
+
 Deno.test("archived messages go on where the log says, and leftovers of a move are ignored", () => {
   const log = new LogWriter(4096);
   log.sent(1, 100, 4);
