@@ -47,7 +47,6 @@ function numberIn(cell: string): number | undefined {
 /** Where reasons stand in a file: the first group of each match is one, or holds several in quotation marks. */
 type Places = readonly RegExp[];
 
-const REASON_FIELD = /\breason: "(\w+)"/g;
 const REFUSED_VERDICT = /\brefuse\(ReasonCode\.\w+, "(\w+)"\)/g;
 const REFUSED_CLIENT = /\brefuse\(client, ("\w+")/g;
 const COUNTED = /\bconnectsRefused\.add\(("\w+")\)/g;
@@ -58,17 +57,19 @@ const UNION = /^(?:export )?type \w*(?:Refusal|Opened)\b =([^;]+);/gm;
 const FAULT = /\bReasonCode\.([A-Z_]+)/g;
 
 const REFUSING_FILES: Readonly<Record<string, Places>> = {
-  "src/auth/identity/authenticator.ts": [REASON_FIELD],
-  "src/auth/certificate.ts": [REASON_FIELD],
+  "src/auth/identity/authenticator.ts": [REFUSED_VERDICT],
+  // Makes the verdicts of all others.
+  "src/auth/identity/identity.ts": [],
+  "src/auth/certificate.ts": [REFUSED_VERDICT],
   "src/auth/http/http_auth.ts": [REFUSED_VERDICT],
-  "src/auth/token/jwt.ts": [UNION, /\brefuse\("(\w+)"\)/g],
+  "src/auth/token/jwt.ts": [UNION, /\brefuseToken\("(\w+)"\)/g],
   "src/auth/token/jwt_claims.ts": [UNION],
   "src/auth/token/jwt_token.ts": [UNION],
   "src/auth/ldap/ldap.ts": [REFUSED_VERDICT],
-  "src/auth/password/password_provider.ts": [REASON_FIELD],
+  "src/auth/password/password_provider.ts": [REFUSED_VERDICT],
   "src/auth/password/scram.ts": [/\bfailure\("(\w+)"\)/g],
   "src/auth/password/scram_messages.ts": [/\breadonly reason: ([^;]+);/g],
-  "src/broker/authentication.ts": [REASON_FIELD],
+  "src/broker/authentication.ts": [REFUSED_VERDICT],
   "src/broker/connect_refusals.ts": [],
   // Counts the refusals that the one before tells.
   "src/broker/counted_events.ts": [],
@@ -85,7 +86,7 @@ const REFUSING_FILES: Readonly<Record<string, Places>> = {
 
 /** Signs that a file refuses somebody. Ports that only describe it are no files of their own reasons. */
 const REFUSING =
-  /connectsRefused\.add\(|refuse\(client, "|kind: "(?:refuse|failure)",|: Refusal = |type \w+Refusal\b|new ConnectFault\(/;
+  /connectsRefused\.add\(|refuse\(client, "|refuse\(ReasonCode\.|kind: "(?:refuse|failure)",|: Refusal = |type \w+Refusal\b|new ConnectFault\(/;
 
 /** All reasons that `promptmq_connects_refused_total` can have. */
 export function refusalReasonsInCode(): ReadonlySet<string> {
