@@ -197,7 +197,8 @@ function closeQuietly(socket: Pick<HalfCloseSocket, "close">): void {
   }
 }
 
-function configOf(options: RigOptions): Config {
+/** The configuration of a rig. */
+export function configOf(options: RigOptions): Config {
   const sources = { configPath: undefined, searchPaths: [], readEnv: () => ({}), flags: new Map<string, string>() };
   const { config } = Effect.runSync(load(sources));
   const trustedProxies = AddressList.parse(options.trustedProxies ?? config.server.trustedProxies.toString());
@@ -211,7 +212,8 @@ function configOf(options: RigOptions): Config {
   };
 }
 
-const ENTRY: ListenerEntry = {
+/** A listener on a free port of this host. */
+export const ENTRY: ListenerEntry = {
   name: "door",
   type: "tcp",
   bind: { hostname: "127.0.0.1", port: 0 },

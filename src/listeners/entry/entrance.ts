@@ -55,6 +55,7 @@ export class Entrance {
   /** Sockets whose client is not known yet. */
   #unknown = 0;
   #emptied: (() => void) | undefined = undefined;
+  #isLeaving = false;
 
   /** @param spareSockets Most sockets without a client at once when no place of a client is free. */
   constructor(core: BrokerCore, configStore: ConfigStore["Service"], spareSockets = SPARE_SOCKETS) {
@@ -179,6 +180,8 @@ export class Entrance {
     const connection = new Connection(core, transport, client, settings, client.listener.traffic);
     transport.attach(connection);
     this.#connections.add(connection);
+    // It was accepted as the listeners closed: nobody would say goodbye to it, and the stop would wait for it.
+    if (this.#isLeaving) connection.abort();
     // A plain promise and no fiber: with many idle connections a fiber each is a large part of the memory.
     transport.serve().then(() => {
       this.left(client);
@@ -196,6 +199,7 @@ export class Entrance {
    * @returns Resolves when every connection is closed.
    */
   #sayGoodbye(): Promise<void> {
+    this.#isLeaving = true;
     for (const socket of [...this.pending]) socket.cut();
     this.core.sessions.drain();
     for (const connection of this.#connections) connection.receiveEnded(this.core.clock());
